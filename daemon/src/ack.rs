@@ -1,0 +1,439 @@
+//! How a publisher learns what became of its events.
+//!
+//! Whoever takes events in admits them to the pipeline's [`Account`], which answers a [`Receipt`]
+//! for the publisher and one [`Ack`] per event. The acks travel with the events; each copy of an
+//! event is settled once, the worst outcome of all copies wins, and a copy that is dropped
+//! unsettled counts as [`Outcome::Lost`], so forgetting can never look like success.
+//!
+//! The account also bounds what is in flight: events are admitted only while the pipeline holds
+//! less than its limits, which is what keeps every queue behind it bounded.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+/// What became of an event, from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Outcome {
+    /// A transform meant to drop it.
+    Filtered = 1,
+    /// Every sink has it.
+    Delivered = 2,
+    /// A transform, a limit or the broker said no.
+    Rejected = 3,
+    /// A sink could not take it; the publisher may try again.
+    Unavailable = 4,
+    /// An ack was dropped unsettled: a defect of the daemon.
+    Lost = 5,
+}
+
+impl Outcome {
+    /// All outcomes, from best to worst.
+    pub const ALL: [Self; 5] =
+        [Self::Filtered, Self::Delivered, Self::Rejected, Self::Unavailable, Self::Lost];
+
+    /// The name in metrics and replies.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Filtered => "filtered",
+            Self::Delivered => "delivered",
+            Self::Rejected => "rejected",
+            Self::Unavailable => "unavailable",
+            Self::Lost => "lost",
+        }
+    }
+
+    fn from_u8(value: u8) -> Self {
+        Self::ALL.into_iter().find(|outcome| *outcome as u8 == value).unwrap_or(Self::Lost)
+    }
+}
+
+/// Why an event was not delivered, as publishers see it on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// The event is malformed.
+    BadRequest,
+    /// The event is larger than a limit.
+    TooLarge,
+    /// A content type or encoding that nobody here reads.
+    Unsupported,
+    /// A transform or the target said no.
+    Rejected,
+    /// The broker has no queue for it.
+    Unroutable,
+    /// The publisher's own quota is used up.
+    RateLimited,
+    /// The daemon holds as much as it may.
+    Overloaded,
+    /// The daemon or the pipeline is going away.
+    Draining,
+    /// A sink cannot take events now.
+    Unavailable,
+    /// No verdict in time; the event may still be delivered.
+    Timeout,
+}
+
+impl Code {
+    /// The name in replies and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::TooLarge => "too_large",
+            Self::Unsupported => "unsupported",
+            Self::Rejected => "rejected",
+            Self::Unroutable => "unroutable",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::Draining => "draining",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+        }
+    }
+
+    /// The outcome that a refusal with this code amounts to.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Self::BadRequest
+            | Self::TooLarge
+            | Self::Unsupported
+            | Self::Rejected
+            | Self::Unroutable
+            | Self::RateLimited => Outcome::Rejected,
+            Self::Overloaded | Self::Draining | Self::Unavailable | Self::Timeout => {
+                Outcome::Unavailable
+            }
+        }
+    }
+}
+
+/// A refusal with words for the publisher. Never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What kind of refusal it is.
+    pub code: Code,
+    /// What happened, a lowercase fragment.
+    pub message: Arc<str>,
+}
+
+impl Refusal {
+    /// A refusal of the kind `code` because of `message`.
+    pub fn new(code: Code, message: impl Into<Arc<str>>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// What a publisher waits for before it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AckMode {
+    /// Every sink has its verdict.
+    Settled,
+    /// Transforms ran and the live sinks took it; sinks that settle later are not waited for.
+    Routed,
+    /// In memory only.
+    Accepted,
+}
+
+/// How much a pipeline may hold unsettled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Events in flight.
+    pub events_max: usize,
+    /// Bytes in flight.
+    pub bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { events_max: 65_536, bytes_max: 64 << 20 }
+    }
+}
+
+/// A pipeline's books: what it received, what it holds, what became of the rest.
+///
+/// Lives as long as the daemon, whatever generation the pipeline is in.
+#[derive(Debug, Default)]
+pub struct Account {
+    limits: Limits,
+    received: AtomicU64,
+    /// One counter per [`Outcome`], at its number minus one.
+    settled: [AtomicU64; 5],
+    events: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// The books at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Balance {
+    /// Events admitted so far.
+    pub received: u64,
+    /// Of these, dropped by a transform on purpose.
+    pub filtered: u64,
+    /// Of these, delivered to every sink.
+    pub delivered: u64,
+    /// Of these, refused for good.
+    pub rejected: u64,
+    /// Of these, given back to the publisher to try again.
+    pub unavailable: u64,
+    /// Of these, lost by a defect; anything but 0 is a bug.
+    pub lost: u64,
+    /// Of these, not settled yet.
+    pub in_flight: u64,
+}
+
+impl Account {
+    /// Books that admit events within `limits`.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// Takes events of the given `sizes` in bytes into the books.
+    ///
+    /// # Errors
+    /// [`Code::Overloaded`] while the pipeline holds as much as it may; nothing was taken then.
+    pub fn admit(
+        self: &Arc<Self>,
+        sizes: impl ExactSizeIterator<Item = usize>,
+        mode: AckMode,
+    ) -> Result<(Receipt, Vec<Ack>), Refusal> {
+        let slots: Box<[Slot]> = sizes.map(Slot::new).collect();
+        let bytes = slots.iter().map(|slot| slot.bytes as usize).sum();
+        let held = self.events.fetch_add(slots.len(), Ordering::Relaxed);
+        let held_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        // An empty pipeline takes any batch that its source let through.
+        let is_full = held + slots.len() > self.limits.events_max
+            || held_bytes + bytes > self.limits.bytes_max;
+        if is_full && held > 0 {
+            self.events.fetch_sub(slots.len(), Ordering::Relaxed);
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Refusal::new(Code::Overloaded, "the pipeline holds as much as it may"));
+        }
+        self.received.fetch_add(slots.len() as u64, Ordering::Relaxed);
+        let count = u32::try_from(slots.len()).expect("a request holds far fewer events");
+        let ledger = Arc::new(Ledger {
+            account: Arc::clone(self),
+            mode,
+            open: AtomicU32::new(count),
+            slots,
+            refusals: Mutex::default(),
+            closed: Notify::new(),
+        });
+        let awaited = mode != AckMode::Accepted;
+        let acks = (0..count)
+            .map(|index| Ack { ledger: Some(Arc::clone(&ledger)), index, awaited })
+            .collect();
+        Ok((Receipt { ledger }, acks))
+    }
+
+    /// The books as they are now.
+    pub fn balance(&self) -> Balance {
+        let settled = |outcome: Outcome| self.settled[outcome as usize - 1].load(Ordering::Relaxed);
+        Balance {
+            received: self.received.load(Ordering::Relaxed),
+            filtered: settled(Outcome::Filtered),
+            delivered: settled(Outcome::Delivered),
+            rejected: settled(Outcome::Rejected),
+            unavailable: settled(Outcome::Unavailable),
+            lost: settled(Outcome::Lost),
+            in_flight: self.events.load(Ordering::Relaxed) as u64,
+        }
+    }
+
+    fn settle(&self, outcome: Outcome, bytes: usize) {
+        self.settled[outcome as usize - 1].fetch_add(1, Ordering::Relaxed);
+        self.events.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What the receipt and the acks of one request share.
+#[derive(Debug)]
+struct Ledger {
+    account: Arc<Account>,
+    mode: AckMode,
+    /// Events that the publisher still waits for.
+    open: AtomicU32,
+    slots: Box<[Slot]>,
+    /// Words for the events that fared badly. Touched only when one does, and never across an
+    /// await, hence a std mutex.
+    refusals: Mutex<Vec<(u32, Refusal)>>,
+    /// Told once when `open` reaches 0; the receipt waits for it.
+    closed: Notify,
+}
+
+/// One event of a request.
+#[derive(Debug)]
+struct Slot {
+    /// Copies of the event that are not settled.
+    copies: AtomicU32,
+    /// Of these, copies that the publisher waits for.
+    awaited: AtomicU32,
+    /// The worst outcome of the copies that the publisher waits for.
+    answer: AtomicU8,
+    /// The worst outcome of all copies.
+    worst: AtomicU8,
+    bytes: u32,
+}
+
+impl Slot {
+    fn new(bytes: usize) -> Self {
+        Self {
+            copies: AtomicU32::new(1),
+            awaited: AtomicU32::new(1),
+            answer: AtomicU8::new(0),
+            worst: AtomicU8::new(0),
+            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// The right and duty to settle one copy of an event.
+///
+/// Dropping it unsettled settles it as [`Outcome::Lost`].
+#[derive(Debug)]
+pub struct Ack {
+    /// `None` once settled.
+    ledger: Option<Arc<Ledger>>,
+    index: u32,
+    /// Whether the publisher waits for this copy.
+    awaited: bool,
+}
+
+impl Ack {
+    /// Says what became of this copy.
+    pub fn settle(mut self, outcome: Outcome) {
+        self.close(outcome);
+    }
+
+    /// Says that this copy was not delivered, and why.
+    pub fn refuse(mut self, refusal: Refusal) {
+        let outcome = refusal.code.outcome();
+        if let Some(ledger) = &self.ledger {
+            let mut refusals = ledger.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            refusals.push((self.index, refusal));
+        }
+        self.close(outcome);
+    }
+
+    /// One more copy of the event, which somebody else settles.
+    pub fn fork(&self) -> Self {
+        if let Some(ledger) = &self.ledger {
+            let slot = &ledger.slots[self.index as usize];
+            slot.copies.fetch_add(1, Ordering::Relaxed);
+            if self.awaited {
+                slot.awaited.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Self { ledger: self.ledger.clone(), index: self.index, awaited: self.awaited }
+    }
+
+    /// Lets the publisher go if it asked only for [`AckMode::Routed`]: this copy now belongs to
+    /// a sink that settles later.
+    pub fn detach(&mut self) {
+        let Some(ledger) = &self.ledger else { return };
+        if self.awaited && ledger.mode == AckMode::Routed {
+            self.awaited = false;
+            ledger.answer(self.index, Outcome::Delivered);
+        }
+    }
+
+    fn close(&mut self, outcome: Outcome) {
+        let Some(ledger) = self.ledger.take() else { return };
+        let slot = &ledger.slots[self.index as usize];
+        if self.awaited {
+            ledger.answer(self.index, outcome);
+        }
+        slot.worst.fetch_max(outcome as u8, Ordering::Relaxed);
+        if slot.copies.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let worst = Outcome::from_u8(slot.worst.load(Ordering::Relaxed));
+            ledger.account.settle(worst, slot.bytes as usize);
+        }
+    }
+}
+
+impl Drop for Ack {
+    fn drop(&mut self) {
+        self.close(Outcome::Lost);
+    }
+}
+
+impl Ledger {
+    /// Notes the outcome of one copy that the publisher waits for.
+    fn answer(&self, index: u32, outcome: Outcome) {
+        let slot = &self.slots[index as usize];
+        slot.answer.fetch_max(outcome as u8, Ordering::Relaxed);
+        if slot.awaited.fetch_sub(1, Ordering::AcqRel) == 1
+            && self.open.fetch_sub(1, Ordering::AcqRel) == 1
+        {
+            self.closed.notify_one();
+        }
+    }
+}
+
+/// What the publisher holds: one answer per event, in the order published.
+#[derive(Debug)]
+pub struct Receipt {
+    ledger: Arc<Ledger>,
+}
+
+/// The answer for one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The verdict asked for.
+    Settled(Outcome, Option<Refusal>),
+    /// In memory only, as the publisher's source allows.
+    Accepted,
+    /// No verdict yet.
+    Pending,
+}
+
+impl Receipt {
+    /// Resolves once every event has the verdict that the ack mode asks for.
+    ///
+    /// # Cancel safety
+    /// Cancel safe; ask [`answers`](Self::answers) for what is known by then.
+    pub async fn wait(&self) {
+        if self.ledger.mode == AckMode::Accepted {
+            return;
+        }
+        while self.ledger.open.load(Ordering::Acquire) > 0 {
+            self.ledger.closed.notified().await;
+        }
+    }
+
+    /// The answers as they stand, one per event.
+    pub fn answers(&self) -> Vec<Answer> {
+        let refusals = self.ledger.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let refusal = |index: usize| {
+            let of_this = refusals.iter().filter(|(row, _)| *row as usize == index);
+            of_this
+                .map(|(_, refusal)| refusal)
+                .max_by_key(|refusal| refusal.code.outcome())
+                .cloned()
+        };
+        let answer = |(index, slot): (usize, &Slot)| {
+            if self.ledger.mode == AckMode::Accepted {
+                Answer::Accepted
+            } else if slot.awaited.load(Ordering::Acquire) > 0 {
+                Answer::Pending
+            } else {
+                let outcome = Outcome::from_u8(slot.answer.load(Ordering::Relaxed));
+                let refusal = if refusals.is_empty() { None } else { refusal(index) };
+                Answer::Settled(outcome, refusal)
+            }
+        };
+        self.ledger.slots.iter().enumerate().map(answer).collect()
+    }
+}

@@ -1,0 +1,165 @@
+//! What verdicts do to a delivery: which events pass, as what, and on which route.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{OnError, Step};
+use crate::ack::{Ack, Code, Outcome, Refusal};
+use crate::component::{Failure, FailureKind, Rows, Verdict, Verdicts};
+use crate::edge::Delivery;
+use crate::event::{Batch, Draft, Event, NONE};
+
+/// A delivery and the named route it takes.
+type Routed = (Option<String>, Delivery);
+
+/// Settles what ends here and answers what passes, in order, grouped by route.
+pub(super) fn apply(step: &Step, delivery: Delivery, verdicts: &Verdicts) -> Vec<Routed> {
+    if verdicts.verdicts.iter().all(|verdict| *verdict == Verdict::Keep) {
+        return vec![(None, delivery)];
+    }
+    let passed = if verdicts.verdicts.contains(&Verdict::Emit) {
+        replace(step, delivery, verdicts)
+    } else {
+        vec![(None, sift(step, delivery, verdicts))]
+    };
+    passed.into_iter().filter(|(_, delivery)| !delivery.batch.is_empty()).collect()
+}
+
+/// Verdicts that fail every one of `events` events for the same reason.
+pub(super) fn all_failed(events: usize, message: &str) -> Verdicts {
+    let failure = |event: usize| Failure {
+        event: u32::try_from(event).expect("a batch is bounded"),
+        kind: FailureKind::Internal,
+        message: message.to_owned(),
+    };
+    Verdicts {
+        verdicts: vec![Verdict::Fail; events],
+        failures: (0..events).map(failure).collect(),
+        ..Verdicts::default()
+    }
+}
+
+/// The first and the second half of a delivery.
+pub(super) fn halves(mut delivery: Delivery) -> (Delivery, Delivery) {
+    let len = u32::try_from(delivery.batch.len()).expect("a batch is bounded");
+    let middle = len / 2;
+    let first: Vec<u32> = (0..middle).collect();
+    let second: Vec<u32> = (middle..len).collect();
+    let acks = delivery.acks.split_off(middle as usize);
+    let half = |rows: &[u32], acks| Delivery {
+        batch: Arc::new(delivery.batch.select(rows)),
+        acks,
+        entry: delivery.entry,
+    };
+    let second = half(&second, acks);
+    let acks = std::mem::take(&mut delivery.acks);
+    (half(&first, acks), second)
+}
+
+/// The events that a step without replacements lets through.
+fn sift(step: &Step, delivery: Delivery, verdicts: &Verdicts) -> Delivery {
+    let mut rows = Vec::with_capacity(delivery.acks.len());
+    let mut kept = Vec::with_capacity(delivery.acks.len());
+    for (row, (ack, verdict)) in delivery.acks.into_iter().zip(&verdicts.verdicts).enumerate() {
+        if let Some(ack) = pass(step, row, *verdict, ack, verdicts) {
+            rows.push(u32::try_from(row).expect("a batch is bounded"));
+            kept.push(ack);
+        }
+    }
+    let batch = Arc::new(delivery.batch.select(&rows));
+    Delivery { batch, acks: kept, entry: delivery.entry }
+}
+
+/// Settles the event unless it passes as it came.
+fn pass(step: &Step, row: usize, verdict: Verdict, ack: Ack, verdicts: &Verdicts) -> Option<Ack> {
+    match verdict {
+        Verdict::Keep => Some(ack),
+        Verdict::Drop | Verdict::Emit => {
+            step.stats.filtered.fetch_add(1, Ordering::Relaxed);
+            ack.settle(Outcome::Filtered);
+            None
+        }
+        Verdict::Fail => {
+            step.stats.failed.fetch_add(1, Ordering::Relaxed);
+            if step.on_error == OnError::Pass {
+                return Some(ack);
+            }
+            let failure = verdicts.failures.iter().find(|failure| failure.event as usize == row);
+            let why = failure.map_or("no reason given", |failure| failure.message.as_str());
+            ack.refuse(Refusal::new(Code::Rejected, format!("`{}`: {why}", step.id.name)));
+            None
+        }
+    }
+}
+
+/// The events that pass, with rows in place of the events they replace.
+fn replace(step: &Step, delivery: Delivery, verdicts: &Verdicts) -> Vec<Routed> {
+    let rows = &verdicts.emitted;
+    let mut passed = Passed::default();
+    let mut next = 0;
+    for (index, ack) in delivery.acks.into_iter().enumerate() {
+        let event = delivery.batch.event(index);
+        let first = next;
+        while rows.origins.get(next).is_some_and(|origin| *origin as usize == index) {
+            next += 1;
+        }
+        let verdict = verdicts.verdicts[index];
+        if verdict != Verdict::Emit || first == next {
+            if let Some(ack) = pass(step, index, verdict, ack, verdicts) {
+                passed.push(NONE, ack, |batch| batch.push_event(&event));
+            }
+            continue;
+        }
+        for row in first..next - 1 {
+            passed.push(route(rows, row), ack.fork(), |batch| push_row(batch, rows, row, &event));
+        }
+        let last = next - 1;
+        passed.push(route(rows, last), ack, |batch| push_row(batch, rows, last, &event));
+    }
+    let name = |route: u32| (route != NONE).then(|| rows.dictionary[route as usize].clone());
+    let routed = passed.by_route.into_iter().map(|(route, batch, acks)| {
+        (name(route), Delivery { batch: Arc::new(batch), acks, entry: delivery.entry })
+    });
+    routed.collect()
+}
+
+/// What passes a step, gathered by route.
+#[derive(Default)]
+struct Passed {
+    by_route: Vec<(u32, Batch, Vec<Ack>)>,
+}
+
+impl Passed {
+    fn push(&mut self, route: u32, ack: Ack, push: impl FnOnce(&mut Batch)) {
+        let known = self.by_route.iter().position(|(known, ..)| *known == route);
+        let known = known.unwrap_or_else(|| {
+            self.by_route.push((route, Batch::default(), Vec::new()));
+            self.by_route.len() - 1
+        });
+        let (_, batch, acks) = &mut self.by_route[known];
+        push(batch);
+        acks.push(ack);
+    }
+}
+
+fn route(rows: &Rows, row: usize) -> u32 {
+    rows.routes.get(row).copied().unwrap_or(NONE)
+}
+
+/// Appends row `row`, which inherits from `origin` what it does not say.
+fn push_row(batch: &mut Batch, rows: &Rows, row: usize, origin: &Event<'_>) {
+    let text = |index: &u32| (*index != NONE).then(|| rows.dictionary[*index as usize].as_str());
+    let extensions: Vec<_> = match &rows.extensions {
+        Some(extensions) => extensions.row(row).collect(),
+        None => origin.extensions().collect(),
+    };
+    let data = if rows.data.ends.is_empty() { origin.data() } else { rows.data.get(row) };
+    batch.push(&Draft {
+        event_type: rows.types.get(row).and_then(text).unwrap_or(origin.event_type()),
+        subject: rows.subjects.get(row).map_or(origin.subject(), text),
+        content_type: rows.content_types.get(row).map_or(origin.content_type(), text),
+        data,
+        extensions: &extensions,
+        ..origin.draft()
+    });
+}

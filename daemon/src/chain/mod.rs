@@ -1,0 +1,236 @@
+//! The transforms of one pipeline at work: verdicts, routes, and who is to blame for a failure.
+//!
+//! Deliveries come in from the sources' edge, pass the steps in the order of the graph, and go
+//! out through one edge per sink. One thread runs a chain, so order holds from end to end.
+
+mod apply;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::ack::{Code, Outcome, Refusal};
+use crate::component::{ComponentId, Transform, TransformError, Verdicts};
+use crate::edge::{Delivery, Inlet, SendError, Sender};
+
+/// How many failed runs one batch may cause before what is left of it fails as a whole.
+/// Finding one poison event among 256 takes 9.
+const FAILED_RUNS_MAX: usize = 32;
+
+/// What happens to an event that a transform could not judge.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnError {
+    /// The publisher is told `rejected`.
+    #[default]
+    Reject,
+    /// It passes on as it came.
+    Pass,
+}
+
+/// Who takes events next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The step at this index.
+    Step(usize),
+    /// The sink at this index.
+    Sink(usize),
+}
+
+/// Who takes what a step lets through.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Links {
+    /// The takers of events without a route.
+    pub default: Vec<Target>,
+    /// The takers of each named route.
+    pub routes: Vec<(String, Vec<Target>)>,
+}
+
+/// One transform in its place.
+pub struct Step {
+    /// Its name.
+    pub id: ComponentId,
+    /// What judges.
+    pub transform: Box<dyn Transform>,
+    /// What happens to events that it cannot judge.
+    pub on_error: OnError,
+    /// Who takes what it lets through.
+    pub links: Links,
+    /// Its counters; the runtime holds them too.
+    pub stats: Arc<StepStats>,
+}
+
+/// One sink as the chain sees it.
+#[derive(Debug)]
+pub struct SinkLink {
+    /// The way to it.
+    pub sender: Sender,
+    /// Whether it settles later than a publisher that asked for `routed` waits.
+    pub is_durable: bool,
+}
+
+/// The counters of one step.
+#[derive(Debug, Default)]
+pub struct StepStats {
+    /// Events judged.
+    pub events: AtomicU64,
+    /// Batches judged.
+    pub batches: AtomicU64,
+    /// Events dropped on purpose.
+    pub filtered: AtomicU64,
+    /// Events that could not be judged.
+    pub failed: AtomicU64,
+    /// Runs that ended in a trap, a time-out or an unusable answer.
+    pub failed_runs: AtomicU64,
+    /// Nanoseconds spent judging.
+    pub busy_nanos: AtomicU64,
+}
+
+impl StepStats {
+    fn judged(&self, events: usize, since: Instant) {
+        self.events.fetch_add(events as u64, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        let nanos = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+}
+
+/// The steps of one pipeline and the ways between them.
+pub struct Chain {
+    /// For each entry, who takes the events first.
+    pub entries: Vec<Vec<Target>>,
+    /// The transforms.
+    pub steps: Vec<Step>,
+    /// The sinks.
+    pub sinks: Vec<SinkLink>,
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Step").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chain").field("entries", &self.entries).finish_non_exhaustive()
+    }
+}
+
+impl Chain {
+    /// Whether it needs a thread of its own.
+    pub fn has_steps(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
+    /// Works until `input` ends; for a thread of its own.
+    pub fn run_blocking(mut self, input: &mut Inlet) {
+        while let Some(delivery) = input.recv_merged_blocking() {
+            self.process(delivery);
+        }
+    }
+
+    /// Works until `input` ends; for a chain without steps.
+    pub async fn run(mut self, mut input: Inlet) {
+        while let Some(delivery) = input.recv().await {
+            self.process(delivery);
+        }
+    }
+
+    /// Takes one delivery all the way to the sinks' edges.
+    pub fn process(&mut self, delivery: Delivery) {
+        let targets = self.entries[usize::from(delivery.entry)].clone();
+        let mut failed_runs = 0;
+        self.flow(&targets, delivery, &mut failed_runs);
+    }
+
+    fn flow(&mut self, targets: &[Target], delivery: Delivery, failed_runs: &mut usize) {
+        if delivery.batch.is_empty() {
+            return;
+        }
+        let Some((last, others)) = targets.split_last() else {
+            // Nobody takes this route: that is how a pipeline drops on purpose.
+            return delivery.acks.into_iter().for_each(|ack| ack.settle(Outcome::Filtered));
+        };
+        for target in others {
+            self.enter(*target, delivery.fork(), failed_runs);
+        }
+        self.enter(*last, delivery, failed_runs);
+    }
+
+    fn enter(&mut self, target: Target, delivery: Delivery, failed_runs: &mut usize) {
+        match target {
+            Target::Sink(sink) => self.sinks[sink].take(delivery),
+            Target::Step(step) => self.judge(step, delivery, failed_runs),
+        }
+    }
+
+    /// Runs one step. A failed run costs only the events that caused it: halves are tried until
+    /// the one to blame is alone.
+    fn judge(&mut self, index: usize, delivery: Delivery, failed_runs: &mut usize) {
+        let step = &mut self.steps[index];
+        let since = Instant::now();
+        let judged = catch_unwind(AssertUnwindSafe(|| step.transform.transform(&delivery.batch)));
+        step.stats.judged(delivery.batch.len(), since);
+        let error = match judged {
+            Ok(Ok(verdicts)) => return self.apply(index, delivery, &verdicts, failed_runs),
+            Ok(Err(error)) => error,
+            Err(_) => TransformError { reason: "panic", message: "the host panicked".to_owned() },
+        };
+        step.stats.failed_runs.fetch_add(1, Ordering::Relaxed);
+        *failed_runs += 1;
+        let events = delivery.batch.len();
+        warn!(step = %step.id, reason = error.reason, events, error = %error.message, "transform run failed");
+        if events > 1 && *failed_runs < FAILED_RUNS_MAX {
+            let (first, second) = apply::halves(delivery);
+            self.judge(index, first, failed_runs);
+            return self.judge(index, second, failed_runs);
+        }
+        let verdicts = apply::all_failed(events, &error.message);
+        self.apply(index, delivery, &verdicts, failed_runs);
+    }
+
+    fn apply(
+        &mut self,
+        index: usize,
+        delivery: Delivery,
+        verdicts: &Verdicts,
+        failed_runs: &mut usize,
+    ) {
+        let step = &self.steps[index];
+        let routed = apply::apply(step, delivery, verdicts);
+        for (route, delivery) in routed {
+            let links = &self.steps[index].links;
+            let targets = match route {
+                None => links.default.clone(),
+                Some(route) => {
+                    let known = links.routes.iter().find(|(name, _)| *name == route);
+                    known.map(|(_, targets)| targets.clone()).unwrap_or_default()
+                }
+            };
+            self.flow(&targets, delivery, failed_runs);
+        }
+    }
+}
+
+impl SinkLink {
+    fn take(&self, mut delivery: Delivery) {
+        if self.is_durable {
+            delivery.acks.iter_mut().for_each(crate::ack::Ack::detach);
+        }
+        match self.sender.send(delivery) {
+            Ok(()) => {}
+            Err(SendError::Full(back)) => {
+                back.refuse(&Refusal::new(Code::Overloaded, "a sink's queue is full"));
+            }
+            Err(SendError::Closed(back)) => {
+                back.refuse(&Refusal::new(Code::Unavailable, "a sink is not running"));
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Pipeline files and daemon settings, with all their faults.

@@ -1,0 +1,35 @@
+//! Weir, a plugin-driven pipeline daemon.
+//!
+//! ```text
+//! files (TOML, .wasm) ──► config ──► graph ──► plan ──► runtime (generation N)
+//!
+//! publisher ─► listener ─► source ─► [edge] ─► chain of transforms ─► [edge] ─► sinks ─► broker / hub ─► subscriber
+//!                             ▲                                                   │
+//!                             └────────────── receipt: what became of each event ─┘
+//! ```
+//!
+//! Modules are declared in reading order, and a module may use only modules above it.
+
+// What flows.
+pub mod event;
+pub mod ack;
+pub mod edge;
+pub mod template;
+pub mod units;
+pub mod tasks;
+
+// Where the world is touched.
+pub mod net;
+
+// Live.
+pub mod live;
+
+// What a component is, and the components.
+pub mod component;
+pub mod sources;
+pub mod sinks;
+pub mod wasm;
+pub mod chain;
+
+// The shape of pipelines.
+pub mod config;

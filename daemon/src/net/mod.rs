@@ -1,0 +1,5 @@
+//! Where HTTP meets the daemon: listeners that outlive reloads, and the routes they serve.
+
+mod route;
+
+pub use route::{Endpoint, Mount, Peer, Reply, ReplyFuture, Request, Routes, SharedRoutes};

@@ -1,0 +1,6 @@
+//! The sources. A new one is a folder here and two lines in this file.
+
+use crate::component::SourceType;
+
+/// The sources, in the order that `weir schema` lists them.
+pub const SOURCES: &[SourceType] = &[];

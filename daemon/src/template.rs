@@ -1,0 +1,1 @@
+//! `{{type}}`: texts compiled once and rendered per event.

@@ -1,0 +1,1 @@
+//! The sandbox: plugins as Wasm components, their limits, and the columns that cross.

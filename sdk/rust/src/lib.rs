@@ -1,0 +1,1 @@
+//! Write a Weir transform in Rust.
