@@ -6,9 +6,14 @@
 
 mod context;
 mod error;
+mod mend;
 mod name;
 mod registry;
 mod settings;
+mod suggest;
+mod table;
+#[cfg(test)]
+mod tests;
 mod transform;
 
 pub use context::{BuildContext, DEFAULT_LISTENER, Host, Lent};
@@ -16,6 +21,8 @@ pub use error::{BuildError, RunError, RunErrorKind};
 pub use name::{ComponentId, NameError, PipelineName};
 pub use registry::{RunnableSink, RunnableSource, RunningFuture, SinkType, SourceType};
 pub use settings::Settings;
+pub use suggest::{did_you_mean, nearest, quoted};
+pub use table::{Entry, Node, Table, Value};
 pub use transform::{Failure, FailureKind, Rows, Transform, TransformError, Verdict, Verdicts};
 
 use std::future::Future;

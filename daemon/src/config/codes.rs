@@ -1,0 +1,53 @@
+//! The list of all fault codes, each with what it means.
+
+/// Every code that a fault may have, and what it means.
+///
+/// The first digits say where to look: 00 files, 01 shape of a pipeline file, 02 settings of a
+/// component, 03 things of the daemon that a component names, 04 ways between components, 05
+/// `weir.toml` and what overrides it, 06 plugins.
+pub const CODES: &[(&str, &str)] = &[
+    ("W0001", "a directory cannot be read"),
+    ("W0002", "a file cannot be read"),
+    ("W0003", "a file is not UTF-8"),
+    ("W0004", "a file is too large"),
+    ("W0005", "a file's name is no pipeline name"),
+    ("W0006", "something that is no file has the name of a pipeline file"),
+    ("W0007", "two files declare pipelines of one name"),
+    ("W0008", "a file is empty"),
+    ("W0100", "the text is not TOML"),
+    ("W0101", "a pipeline file has a key that is not known"),
+    ("W0102", "a value has the wrong type"),
+    ("W0103", "something is planned but not offered yet"),
+    ("W0104", "an interpolation is malformed"),
+    ("W0105", "an environment variable is not set"),
+    ("W0106", "a file named by an interpolation cannot be read"),
+    ("W0107", "a pipeline has no source"),
+    ("W0108", "a pipeline has no sink"),
+    ("W0109", "a component does not say what it is"),
+    ("W0110", "no component has that type"),
+    ("W0111", "a component's name has characters that a name may not have"),
+    ("W0112", "two components of a pipeline have one name"),
+    ("W0113", "a setting of the daemon is in a pipeline file"),
+    ("W0114", "a value is outside of what is allowed"),
+    ("W0200", "the settings of a component are wrong"),
+    ("W0201", "a component has no setting of that name"),
+    ("W0202", "a setting has a value that is not valid"),
+    ("W0203", "a setting that must be given is missing"),
+    ("W0204", "a setting has none of its possible values"),
+    ("W0301", "there is no hub of that name"),
+    ("W0302", "there is no listener of that name"),
+    ("W0303", "a path cannot be served"),
+    ("W0401", "an input names no component"),
+    ("W0402", "components feed each other in a circle"),
+    ("W0403", "a component gets no events"),
+    ("W0404", "an input is named twice"),
+    ("W0405", "an input names a component that cannot feed it"),
+    ("W0406", "nobody takes the events of a component"),
+    ("W0501", "an address is not an IP address and a port"),
+    ("W0502", "the admin address is open to others"),
+    ("W0503", "an environment variable or flag has a value that is not valid"),
+    ("W0504", "two listeners have one address"),
+    ("W0505", "an override names something that does not exist"),
+    ("W0601", "there is no plugin of that name"),
+    ("W0602", "a plugin's name has characters that a name may not have"),
+];

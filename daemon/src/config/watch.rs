@@ -1,0 +1,5 @@
+//! Tells when files changed.
+
+/// Watches.
+#[derive(Debug)]
+pub struct Watcher {}
