@@ -1,1 +1,3 @@
-//! The end-to-end tests.
+//! The end-to-end tests: one file per promise, all against the real binary.
+
+mod tidy;
