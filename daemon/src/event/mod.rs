@@ -6,5 +6,12 @@
 mod batch;
 mod columns;
 
+pub mod cloudevents;
+pub mod id;
+pub mod json;
+
 pub use batch::{Batch, Draft, Event};
 pub use columns::{Blobs, Extensions, NONE, Texts};
+
+#[cfg(test)]
+mod tests;
