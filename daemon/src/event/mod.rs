@@ -5,6 +5,8 @@
 
 mod batch;
 mod columns;
+pub mod encode;
 
 pub use batch::{Batch, Draft, Event};
 pub use columns::{Blobs, Extensions, NONE, Texts};
+pub use encode::write_cloudevent;
