@@ -2,6 +2,7 @@
 
 PIPELINES ?= pipelines
 WASM := wasm32-unknown-unknown
+HOST := $(shell rustc -vV | sed -n 's/host: //p')
 RABBITMQ := /usr/lib/rabbitmq/bin/rabbitmq-server
 
 .PHONY: help run test lint bench plugins rabbitmq clean
@@ -19,7 +20,7 @@ run: plugins
 	target/debug/weir run $(PIPELINES)
 
 test: plugins rabbitmq
-	cd plugins && cargo test
+	cd plugins && cargo test --target $(HOST)
 	cargo build --workspace --bins --tests
 	cargo test --workspace
 
@@ -27,7 +28,7 @@ lint:
 	cargo fmt --all --check
 	cd plugins && cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cd plugins && cargo clippy --target $(WASM) -- -D warnings
+	cd plugins && cargo clippy --all-targets --target $(HOST) -- -D warnings
 	cargo deny --version || cargo install --locked cargo-deny
 	cargo deny check --hide-inclusion-graph licenses bans sources
 	cargo deny --manifest-path plugins/Cargo.toml --config .deny.toml check --hide-inclusion-graph licenses bans sources
@@ -38,7 +39,7 @@ bench: plugins rabbitmq
 
 plugins:
 	rustup target list --installed | grep -q $(WASM) || rustup target add $(WASM)
-	cd plugins && cargo build --release --target $(WASM)
+	cd plugins && cargo build --release
 	mkdir -p plugins/dist
 	cp -u plugins/target/$(WASM)/release/*.wasm plugins/dist/
 

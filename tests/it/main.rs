@@ -1,3 +1,9 @@
 //! The end-to-end tests: one file per promise, all against the real binary.
 
+mod admin;
+mod bad_input;
+mod live;
+mod publish;
+mod reload;
+mod shutdown;
 mod tidy;

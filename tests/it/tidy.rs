@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use weir_harness::Weir;
 use weir_harness::artifacts::repository;
 
 /// What may lie at the top of the repository.
@@ -259,6 +260,20 @@ fn direct_dependencies_are_few_and_deliberate() {
     let all = dependencies(&daemon.expect("the daemon has a manifest").text);
     let count = all.filter(|dependency| dependency.0 == "[dependencies]").count();
     assert!(count <= DEPENDENCIES_MAX, "{count} direct dependencies of {DEPENDENCIES_MAX}");
+}
+
+#[test]
+fn every_pipeline_of_the_repository_loads() {
+    let is_pipeline = |path: &String| path.starts_with("pipelines/") && path.ends_with(".toml");
+    let pipelines: Vec<String> = paths().into_iter().filter(is_pipeline).collect();
+    assert!(!pipelines.is_empty(), "there is something to run");
+    weir_harness::artifacts::plugins();
+    let mut arguments = vec!["check"];
+    arguments.extend(pipelines.iter().map(String::as_str));
+    let output = Weir::command(&arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}\n{shown}{said}", output.status);
 }
 
 #[test]
