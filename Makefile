@@ -3,6 +3,7 @@
 PIPELINES ?= pipelines
 WASM := wasm32-unknown-unknown
 HOST := $(shell rustc -vV | sed -n 's/host: //p')
+BENCHES := boundary http fanout rabbit reload
 RABBITMQ := /usr/lib/rabbitmq/bin/rabbitmq-server
 
 .PHONY: help run test lint bench plugins rabbitmq clean
@@ -35,7 +36,7 @@ lint:
 
 bench: plugins rabbitmq
 	cargo build --release --workspace --bins
-	for bench in target/release/bench-*[!d]; do "$$bench" || exit; done
+	for bench in $(BENCHES); do target/release/bench-$$bench || exit; done
 
 plugins:
 	rustup target list --installed | grep -q $(WASM) || rustup target add $(WASM)
