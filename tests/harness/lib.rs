@@ -28,3 +28,6 @@ pub use crate::http::{Connection, Reply};
 pub use crate::subscriber::Subscriber;
 pub use crate::wait::{DEADLINE, eventually, within};
 pub use crate::weir::{Exit, Setup, Weir};
+
+#[cfg(test)]
+mod tests;

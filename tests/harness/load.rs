@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -58,6 +59,13 @@ pub struct Dialect {
     pub greeting: Vec<(String, String)>,
     /// Whether it is a WebSocket; else it is an event stream.
     pub is_websocket: bool,
+}
+
+impl Seen {
+    fn count(&self, bytes: &[u8], mark: u8) {
+        let marks = bytes.iter().filter(|byte| **byte == mark).count();
+        self.marks.fetch_add(marks as u64, Ordering::Relaxed);
+    }
 }
 
 impl Load {
@@ -144,7 +152,8 @@ impl Audience {
         let seen = Arc::new(Seen::default());
         let mut readers = JoinSet::new();
         for _ in 0..size {
-            let stream = dialect.connect(address).await.expect("a subscriber is let in");
+            let (stream, early) = dialect.connect(address).await.expect("a subscriber is let in");
+            seen.count(&early, mark);
             readers.spawn(count(stream, mark, Arc::clone(&seen)));
         }
         Self { readers, seen, size }
@@ -198,7 +207,8 @@ impl Dialect {
         Self { path, greeting, is_websocket: true }
     }
 
-    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+    /// The subscribed connection, and what came on it so far.
+    async fn connect(&self, address: SocketAddr) -> io::Result<(TcpStream, BytesMut)> {
         let mut connection = Connection::open(address).await?;
         let upgrade = [
             ("connection", "upgrade"),
@@ -220,7 +230,7 @@ impl Dialect {
                 }
             }
         }
-        Ok(stream)
+        Ok((stream, received))
     }
 }
 
@@ -228,8 +238,7 @@ impl Dialect {
 async fn count(mut stream: TcpStream, mark: u8, seen: Arc<Seen>) {
     let mut buffer = vec![0; 16 << 10];
     while let Ok(length @ 1..) = stream.read(&mut buffer).await {
-        let marks = buffer[..length].iter().filter(|byte| **byte == mark).count();
-        seen.marks.fetch_add(marks as u64, Ordering::Relaxed);
+        seen.count(&buffer[..length], mark);
     }
     seen.closed.fetch_add(1, Ordering::Relaxed);
 }
