@@ -48,6 +48,13 @@ pub fn plugins() -> &'static Path {
     })
 }
 
+/// A folder for compiled plugins that all tests share, so that each is compiled once.
+pub fn modules() -> PathBuf {
+    let folder = profile_directory().join("test-modules");
+    fs::create_dir_all(&folder).expect("target takes folders");
+    folder
+}
+
 /// `target/debug` or `target/release`, found from the running program.
 fn profile_directory() -> PathBuf {
     let program = env::current_exe().expect("a running program has a path");

@@ -1,6 +1,7 @@
 //! The real daemon on a directory of its own, and what a test may ask of it.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -93,7 +94,11 @@ impl Setup {
     /// Starts the daemon and waits until it listens, ready or not.
     pub async fn start_unready(self) -> Weir {
         self.directory.put("weir.toml", self.weir_toml());
-        fs::create_dir_all(self.directory.path().join("pipelines")).expect("a folder can be made");
+        for folder in ["pipelines", "data"] {
+            fs::create_dir_all(self.directory.path().join(folder)).expect("a folder can be made");
+        }
+        let modules = self.directory.path().join("data/modules");
+        symlink(artifacts::modules(), modules).expect("a fresh folder takes a link");
         let mut child = self.command().spawn().expect("the daemon can be started");
         let log = Log::of(child.stderr.take().expect("stderr is a pipe"));
         let addresses = eventually("listening", async || {
