@@ -4,6 +4,7 @@ mod admin;
 mod bad_input;
 mod live;
 mod publish;
+mod readme;
 mod reload;
 mod shutdown;
 mod tidy;
