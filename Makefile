@@ -18,7 +18,7 @@ help:
 # The dev profile: a third of the build time of --release, with optimised dependencies.
 run: plugins
 	cargo build -p weir
-	target/debug/weir run $(PIPELINES)
+	target/debug/weir run --demo $(PIPELINES)
 
 test: plugins rabbitmq
 	cd plugins && cargo test --target $(HOST)
@@ -36,7 +36,7 @@ lint:
 
 bench: plugins rabbitmq
 	cargo build --release --workspace --bins
-	for bench in $(BENCHES); do target/release/bench-$$bench || exit; done
+	ulimit -n $$(ulimit -Hn) && for bench in $(BENCHES); do target/release/bench-$$bench || exit; done
 
 plugins:
 	rustup target list --installed | grep -q $(WASM) || rustup target add $(WASM)
