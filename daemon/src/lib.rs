@@ -14,8 +14,8 @@
 pub mod event;
 pub mod ack;
 pub mod edge;
-pub mod template;
 pub mod units;
+pub mod template;
 pub mod tasks;
 
 // Where the world is touched.
@@ -33,3 +33,4 @@ pub mod chain;
 
 // The shape of pipelines.
 pub mod config;
+pub mod graph;

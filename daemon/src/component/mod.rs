@@ -6,6 +6,7 @@
 
 mod context;
 mod error;
+mod health;
 mod name;
 mod registry;
 mod settings;
@@ -13,6 +14,7 @@ mod transform;
 
 pub use context::{BuildContext, DEFAULT_LISTENER, Host, Lent};
 pub use error::{BuildError, RunError, RunErrorKind};
+pub use health::{Health, Snapshot, State};
 pub use name::{ComponentId, NameError, PipelineName};
 pub use registry::{RunnableSink, RunnableSource, RunningFuture, SinkType, SourceType};
 pub use settings::Settings;
