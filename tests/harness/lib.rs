@@ -13,6 +13,7 @@
 //! ```
 
 pub mod artifacts;
+pub mod broker;
 pub mod directory;
 pub mod endurance;
 pub mod http;
@@ -20,6 +21,7 @@ pub mod load;
 pub mod log;
 pub mod peer;
 pub mod process;
+pub mod rig;
 pub mod subscriber;
 pub mod wait;
 pub mod weir;

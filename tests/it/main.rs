@@ -4,6 +4,7 @@ mod admin;
 mod bad_input;
 mod live;
 mod publish;
+mod rabbitmq;
 mod readme;
 mod reload;
 mod shutdown;
