@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::component::{BuildError, ComponentId};
+use crate::component::{BuildError, ComponentId, Health};
 use crate::edge::Outlet;
 use crate::live::{Hub, Hubs};
 use crate::net::{Endpoint, Mount};
@@ -25,6 +25,13 @@ pub struct Host {
     pub lent: Lent,
     /// Tasks that outlive a generation: sessions, broker connections.
     pub tasks: Tasks,
+}
+
+impl Host {
+    /// How the component `id` fares. Kept for as long as somebody holds it.
+    pub fn health(&self, id: &ComponentId) -> Arc<Health> {
+        self.lent.borrow(&id.to_string(), Health::default)
+    }
 }
 
 /// What one component is built in. Nothing here does I/O.
@@ -67,6 +74,11 @@ impl<'a> BuildContext<'a> {
             BuildError::new("W0301", format!("there is no hub `{name}`"))
                 .help(format!("known hubs: `{known}`; add `[hub.{name}]` to weir.toml"))
         })
+    }
+
+    /// Where this component says how it fares.
+    pub fn health(&self) -> Arc<Health> {
+        self.host.health(self.id)
     }
 
     /// Serves `path` with `endpoint` while this component is part of the generation.

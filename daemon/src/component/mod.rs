@@ -6,6 +6,7 @@
 
 mod context;
 mod error;
+mod health;
 mod mend;
 mod name;
 mod registry;
@@ -18,6 +19,7 @@ mod transform;
 
 pub use context::{BuildContext, DEFAULT_LISTENER, Host, Lent};
 pub use error::{BuildError, RunError, RunErrorKind};
+pub use health::{Health, Snapshot, State};
 pub use name::{ComponentId, NameError, PipelineName};
 pub use registry::{RunnableSink, RunnableSource, RunningFuture, SinkType, SourceType};
 pub use settings::Settings;

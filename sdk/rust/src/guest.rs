@@ -1,0 +1,91 @@
+//! What `register!` expands to needs: the plugin in its place, and the calls of the host.
+//!
+//! Not for authors: anything here may change in any version.
+
+use std::any::type_name;
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::{self, PanicHookInfo};
+use std::sync::Once;
+
+use crate::bindings::weir::plugin::types;
+use crate::event::Batch;
+use crate::log;
+use crate::plugin::{Plugin, Step};
+use crate::verdicts::Verdicts;
+
+/// Holds the one plugin of an instance, from `configure` on.
+pub struct Slot<P>(RefCell<Option<P>>);
+
+impl<P> Slot<P> {
+    /// A place without a plugin.
+    pub const fn empty() -> Self {
+        Self(RefCell::new(None))
+    }
+}
+
+impl<P: Plugin> Slot<P> {
+    /// Answers the host's `configure`.
+    ///
+    /// # Errors
+    /// What is wrong with the config.
+    pub fn configure(&self, config: &str, step: types::Step) -> Result<types::Needs, String> {
+        log_panics();
+        let config = read_config(config)?;
+        let plugin = P::configure(config, &step.into())?;
+        let needs = types::Needs { fields: Vec::new(), data: plugin.needs_data() };
+        self.0.replace(Some(plugin));
+        Ok(needs)
+    }
+
+    /// Answers the host's `process`.
+    ///
+    /// # Errors
+    /// If the batch as a whole could not be judged.
+    pub fn process(&self, columns: &types::Batch) -> Result<types::Outcome, String> {
+        let mut plugin = self.0.borrow_mut();
+        let plugin = plugin.as_mut().ok_or("the plugin was not configured")?;
+        let batch = Batch::new(columns);
+        let mut verdicts = Verdicts::new(batch);
+        plugin.transform_batch(batch, &mut verdicts)?;
+        verdicts.finish()
+    }
+}
+
+impl<P> fmt::Debug for Slot<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Slot").field(&type_name::<P>()).finish()
+    }
+}
+
+impl From<types::Step> for Step {
+    fn from(step: types::Step) -> Self {
+        let types::Step { pipeline, name, instance, host_version } = step;
+        Self { pipeline, name, instance, host_version }
+    }
+}
+
+/// Reads a config without the line and column of the JSON, which nobody wrote.
+fn read_config<C: serde::de::DeserializeOwned>(config: &str) -> Result<C, String> {
+    let config = if config.is_empty() { "{}" } else { config };
+    serde_json::from_str(config).map_err(|error| {
+        let message = error.to_string();
+        message.rsplit_once(" at line ").map_or(message.clone(), |(what, _)| what.to_owned())
+    })
+}
+
+/// Makes a panic say what it is before it becomes a trap, which says nothing.
+fn log_panics() {
+    static ONCE: Once = Once::new();
+    if cfg!(target_arch = "wasm32") {
+        ONCE.call_once(|| panic::set_hook(Box::new(log_panic)));
+    }
+}
+
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let message = info.payload_as_str().unwrap_or("no message");
+    match info.location() {
+        Some(place) => log::error(format_args!("plugin panicked at {place}: {message}")),
+        None => log::error(format_args!("plugin panicked: {message}")),
+    }
+}

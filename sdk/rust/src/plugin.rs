@@ -1,0 +1,78 @@
+//! The trait that a plugin implements.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::action::{Action, Failure};
+use crate::event::{Batch, Event};
+use crate::verdicts::Verdicts;
+
+/// A transform: it judges events one after the other.
+///
+/// One value lives for as long as its step does, so it may hold state between events. Made known
+/// to the daemon by [`register!`](crate::register).
+pub trait Plugin: Sized + 'static {
+    /// The step's `config` table. [`NoConfig`] where there is none.
+    ///
+    /// `#[serde(deny_unknown_fields)]` makes a misspelt key an error of `weir check`.
+    type Config: DeserializeOwned;
+
+    /// The JSON Schema of `Config`, for `weir check` and editors.
+    const SCHEMA: Option<&'static str> = None;
+
+    /// Makes the plugin ready, once, before any event.
+    ///
+    /// # Errors
+    /// In words for who wrote the pipeline file: the pipeline is refused with them.
+    fn configure(config: Self::Config, step: &Step) -> Result<Self, String>;
+
+    /// Judges one event.
+    ///
+    /// # Errors
+    /// If it cannot; the step's `on_error` decides what becomes of the event.
+    fn transform(&mut self, event: &Event<'_>) -> Result<Action, Failure>;
+
+    /// Judges a whole batch, in order. Override it where work can be shared between events.
+    ///
+    /// Events that get no verdict are kept.
+    ///
+    /// # Errors
+    /// If the batch as a whole cannot be judged. The daemon then tries parts of it.
+    fn transform_batch(
+        &mut self,
+        batch: Batch<'_>,
+        verdicts: &mut Verdicts<'_>,
+    ) -> Result<(), String> {
+        for event in batch.events() {
+            match self.transform(&event) {
+                Ok(Action::Keep) => verdicts.keep(),
+                Ok(action) => verdicts.act(action),
+                Err(failure) => verdicts.fail(failure),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the plugin reads the payload. Without it the daemon need not copy any.
+    fn needs_data(&self) -> bool {
+        true
+    }
+}
+
+/// Where the plugin runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The pipeline, named as its file.
+    pub pipeline: String,
+    /// The step's name within the pipeline.
+    pub name: String,
+    /// Which of the step's instances this is, from 0.
+    pub instance: u32,
+    /// The version of the daemon.
+    pub host_version: String,
+}
+
+/// The `config` of a plugin that takes none: any key in it is an error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoConfig {}

@@ -1,0 +1,325 @@
+//! Runs a plugin on events given as Rust values, natively and without a daemon.
+//!
+//! The events and the verdicts take the same way through columns as they do in the sandbox.
+//!
+//! ```
+//! use weir_plugin::testing::{Harness, Judged, event};
+//! use weir_plugin::{Action, Event, Failure};
+//!
+//! fn only_carts(event: &Event<'_>) -> Result<Action, Failure> {
+//!     Ok(if event.event_type().starts_with("cart.") { Action::Keep } else { Action::Drop })
+//! }
+//! weir_plugin::register!(OnlyCarts, only_carts);
+//!
+//! let mut plugin = Harness::<OnlyCarts>::new("{}").unwrap();
+//! let judged = plugin.run(&[event().event_type("cart.add"), event().event_type("page.view")]);
+//! assert_eq!(judged.unwrap(), [Judged::Keep, Judged::Drop]);
+//! ```
+
+use std::cell::RefCell;
+
+use crate::action::FailureKind;
+use crate::bindings::weir::plugin::types;
+use crate::event::{Batch, Event, NONE, span};
+use crate::guest::Slot;
+use crate::log::Level;
+use crate::plugin::Plugin;
+
+thread_local! {
+    static LOGGED: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A configured plugin that runs in this process.
+#[derive(Debug)]
+pub struct Harness<P> {
+    slot: Slot<P>,
+}
+
+/// An event to be judged. [`event`] makes one with sensible attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    id: String,
+    source: String,
+    event_type: String,
+    subject: Option<String>,
+    content_type: Option<String>,
+    time: u64,
+    data: Vec<u8>,
+    extensions: Vec<(String, String)>,
+}
+
+/// What a plugin did with one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judged {
+    /// It passes on untouched.
+    Keep,
+    /// It is dropped.
+    Drop,
+    /// These events take its place.
+    Emit(Vec<Emitted>),
+    /// It could not be judged.
+    Fail(FailureKind, String),
+}
+
+/// An event that takes the place of another, with all that it inherits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emitted {
+    /// Its type.
+    pub event_type: String,
+    /// Its subject.
+    pub subject: Option<String>,
+    /// The media type of `data`.
+    pub content_type: Option<String>,
+    /// The payload.
+    pub data: Vec<u8>,
+    /// The extension attributes.
+    pub extensions: Vec<(String, String)>,
+    /// The named route it goes to.
+    pub route: Option<String>,
+}
+
+/// An event with the type `event`, the source `/test`, the id `1` and the JSON data `{}`.
+pub fn event() -> Draft {
+    Draft {
+        id: "1".to_owned(),
+        source: "/test".to_owned(),
+        event_type: "event".to_owned(),
+        subject: None,
+        content_type: Some("application/json".to_owned()),
+        time: 1_764_000_000_000_000,
+        data: b"{}".to_vec(),
+        extensions: Vec::new(),
+    }
+}
+
+/// The lines that plugins logged on this thread since it was last asked.
+pub fn logged() -> Vec<(Level, String)> {
+    LOGGED.take()
+}
+
+/// Keeps a line for [`logged`].
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn record(level: Level, line: String) {
+    LOGGED.with_borrow_mut(|lines| lines.push((level, line)));
+}
+
+impl<P: Plugin> Harness<P> {
+    /// Configures the plugin with `config`, the JSON text of the step's `config` table.
+    ///
+    /// # Errors
+    /// What the daemon would refuse the pipeline with.
+    pub fn new(config: &str) -> Result<Self, String> {
+        let slot = Slot::empty();
+        let step = types::Step {
+            pipeline: "test".to_owned(),
+            name: "step".to_owned(),
+            instance: 0,
+            host_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        slot.configure(config, step)?;
+        Ok(Self { slot })
+    }
+
+    /// Hands the events over as one batch.
+    ///
+    /// # Errors
+    /// If the plugin refused the batch as a whole.
+    ///
+    /// # Panics
+    /// If the plugin panics.
+    pub fn run(&mut self, events: &[Draft]) -> Result<Vec<Judged>, String> {
+        let columns = columns(events);
+        let outcome = self.slot.process(&columns)?;
+        let batch = Batch::new(&columns);
+        Ok(batch.events().map(|event| judged(event, &outcome)).collect())
+    }
+
+    /// Hands one event over.
+    ///
+    /// # Panics
+    /// If the plugin refused the batch as a whole, or panics.
+    pub fn judge(&mut self, event: Draft) -> Judged {
+        let judged = self.run(&[event]).expect("the plugin judges the batch");
+        judged.into_iter().next().expect("a verdict for each event")
+    }
+}
+
+impl Draft {
+    /// Sets the id.
+    #[must_use]
+    pub fn id(self, id: &str) -> Self {
+        Self { id: id.to_owned(), ..self }
+    }
+
+    /// Sets the source.
+    #[must_use]
+    pub fn source(self, source: &str) -> Self {
+        Self { source: source.to_owned(), ..self }
+    }
+
+    /// Sets the type.
+    #[must_use]
+    pub fn event_type(self, event_type: &str) -> Self {
+        Self { event_type: event_type.to_owned(), ..self }
+    }
+
+    /// Sets the subject.
+    #[must_use]
+    pub fn subject(self, subject: &str) -> Self {
+        Self { subject: Some(subject.to_owned()), ..self }
+    }
+
+    /// Sets the media type of the data, or takes it away.
+    #[must_use]
+    pub fn content_type(self, content_type: Option<&str>) -> Self {
+        Self { content_type: content_type.map(str::to_owned), ..self }
+    }
+
+    /// Sets the time, in microseconds since the Unix epoch.
+    #[must_use]
+    pub fn time(self, time: u64) -> Self {
+        Self { time, ..self }
+    }
+
+    /// Sets the payload.
+    #[must_use]
+    pub fn data(self, data: impl Into<Vec<u8>>) -> Self {
+        Self { data: data.into(), ..self }
+    }
+
+    /// Adds an extension attribute.
+    #[must_use]
+    pub fn extension(mut self, name: &str, value: &str) -> Self {
+        self.extensions.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+impl Judged {
+    /// The payloads of the events that take this one's place, as text.
+    pub fn texts(&self) -> Vec<String> {
+        match self {
+            Self::Emit(rows) => rows.iter().map(Emitted::text).collect(),
+            Self::Keep | Self::Drop | Self::Fail(..) => Vec::new(),
+        }
+    }
+}
+
+impl Emitted {
+    /// The payload as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.data).into_owned()
+    }
+}
+
+fn columns(events: &[Draft]) -> types::Batch {
+    let mut batch = types::Batch {
+        dictionary: Vec::new(),
+        id_ends: Vec::new(),
+        ids: String::new(),
+        sources: Vec::new(),
+        types: Vec::new(),
+        subjects: Vec::new(),
+        content_types: Vec::new(),
+        times: Vec::new(),
+        data_ends: Vec::new(),
+        data: Vec::new(),
+        extensions: None,
+        fields: Vec::new(),
+    };
+    let mut extensions = types::Extensions {
+        names: Vec::new(),
+        row_ends: Vec::new(),
+        name_of: Vec::new(),
+        value_ends: Vec::new(),
+        values: String::new(),
+    };
+    for event in events {
+        batch.ids.push_str(&event.id);
+        batch.id_ends.push(len(&batch.ids));
+        let names = &mut batch.dictionary;
+        batch.sources.push(name(names, Some(&event.source)));
+        batch.types.push(name(names, Some(&event.event_type)));
+        batch.subjects.push(name(names, event.subject.as_deref()));
+        batch.content_types.push(name(names, event.content_type.as_deref()));
+        batch.times.push(event.time);
+        batch.data.extend_from_slice(&event.data);
+        batch.data_ends.push(len(&batch.data));
+        for (attribute, value) in &event.extensions {
+            extensions.name_of.push(name(&mut extensions.names, Some(attribute)));
+            extensions.values.push_str(value);
+            extensions.value_ends.push(len(&extensions.values));
+        }
+        extensions.row_ends.push(len(&extensions.name_of));
+    }
+    batch.extensions = (!extensions.names.is_empty()).then_some(extensions);
+    batch
+}
+
+fn judged(event: Event<'_>, outcome: &types::Outcome) -> Judged {
+    let index = event.index();
+    match outcome.verdicts[index] {
+        types::Verdict::Keep => Judged::Keep,
+        types::Verdict::Drop => Judged::Drop,
+        types::Verdict::Emit => {
+            let rows = outcome.emitted.as_ref().expect("rows for the verdict `emit`");
+            let mine = (0..rows.origins.len()).filter(|row| rows.origins[*row] as usize == index);
+            Judged::Emit(mine.map(|row| emitted(event, rows, row)).collect())
+        }
+        types::Verdict::Fail => {
+            let mut failures = outcome.failures.iter();
+            let failure = failures.find(|failure| failure.event as usize == index);
+            let failure = failure.expect("words for the verdict `fail`");
+            let kind = match failure.kind {
+                types::FailureKind::Invalid => FailureKind::Invalid,
+                types::FailureKind::Transient => FailureKind::Transient,
+                types::FailureKind::Internal => FailureKind::Internal,
+            };
+            Judged::Fail(kind, failure.message.clone())
+        }
+        types::Verdict::Patch => unreachable!("this version of the crate makes no patches"),
+    }
+}
+
+fn emitted(event: Event<'_>, rows: &types::Rows, row: usize) -> Emitted {
+    let read = |column: &[u32], inherited: Option<&str>| match column.get(row) {
+        None => inherited.map(str::to_owned),
+        Some(&NONE) => None,
+        Some(&name) => Some(rows.dictionary[name as usize].clone()),
+    };
+    let extensions: Vec<(String, String)> = match &rows.extensions {
+        None => {
+            event.extensions().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        }
+        Some(extensions) => span(&extensions.row_ends, row)
+            .map(|entry| {
+                let name = extensions.names[extensions.name_of[entry] as usize].clone();
+                (name, extensions.values[span(&extensions.value_ends, entry)].to_owned())
+            })
+            .collect(),
+    };
+    Emitted {
+        event_type: read(&rows.types, Some(event.event_type())).unwrap_or_default(),
+        subject: read(&rows.subjects, event.subject()),
+        content_type: read(&rows.content_types, event.content_type()),
+        data: match rows.data_ends.as_slice() {
+            [] => event.data().to_vec(),
+            ends => rows.data[span(ends, row)].to_vec(),
+        },
+        extensions,
+        route: read(&rows.routes, None),
+    }
+}
+
+fn name(names: &mut Vec<String>, wanted: Option<&str>) -> u32 {
+    let Some(wanted) = wanted else { return NONE };
+    let known = names.iter().position(|known| known == wanted).unwrap_or_else(|| {
+        names.push(wanted.to_owned());
+        names.len() - 1
+    });
+    u32::try_from(known).expect("a test has few names")
+}
+
+fn len<T: AsRef<[E]>, E>(items: &T) -> u32 {
+    u32::try_from(items.as_ref().len()).expect("a test has little data")
+}

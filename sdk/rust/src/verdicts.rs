@@ -1,0 +1,230 @@
+//! Verdicts on their way out: actions come in, in the order of events; columns go out.
+//!
+//! Keeping and dropping cost one byte each. Columns of replaced events are built at the end, when
+//! it is known which attributes any of them changed.
+
+use crate::action::{Action, Failure, Row};
+use crate::bindings::weir::plugin::types;
+use crate::event::{Batch, Event, NONE};
+
+/// Collects the verdicts on a batch, one per event, in the order of the events.
+#[derive(Debug)]
+pub struct Verdicts<'a> {
+    batch: Batch<'a>,
+    verdicts: Vec<types::Verdict>,
+    rows: Vec<(u32, Row)>,
+    failures: Vec<types::Failure>,
+}
+
+impl<'a> Verdicts<'a> {
+    pub(crate) fn new(batch: Batch<'a>) -> Self {
+        Self {
+            batch,
+            verdicts: Vec::with_capacity(batch.len()),
+            rows: Vec::new(),
+            failures: Vec::new(),
+        }
+    }
+
+    /// The next event passes on untouched.
+    pub fn keep(&mut self) {
+        self.verdicts.push(types::Verdict::Keep);
+    }
+
+    /// The next event is dropped on purpose.
+    pub fn discard(&mut self) {
+        self.verdicts.push(types::Verdict::Drop);
+    }
+
+    /// The next event could not be judged.
+    pub fn fail(&mut self, failure: Failure) {
+        let (kind, message) = (failure.kind.into(), failure.message);
+        self.failures.push(types::Failure { event: self.next(), kind, message });
+        self.verdicts.push(types::Verdict::Fail);
+    }
+
+    /// What happens to the next event.
+    pub fn act(&mut self, action: Action) {
+        match action {
+            Action::Keep => self.keep(),
+            Action::Drop => self.discard(),
+            Action::Replace(data) => self.emit([Row::new().data(data)]),
+            Action::Emit(rows) => self.emit(rows),
+        }
+    }
+
+    fn emit(&mut self, rows: impl IntoIterator<Item = Row>) {
+        let (origin, before) = (self.next(), self.rows.len());
+        self.rows.extend(rows.into_iter().map(|row| (origin, row)));
+        let has_rows = self.rows.len() > before;
+        self.verdicts.push(if has_rows { types::Verdict::Emit } else { types::Verdict::Drop });
+    }
+
+    fn next(&self) -> u32 {
+        column_len(self.verdicts.len())
+    }
+
+    /// The answer in the columns of the contract.
+    pub(crate) fn finish(mut self) -> Result<types::Outcome, String> {
+        let (events, verdicts) = (self.batch.len(), self.verdicts.len());
+        if verdicts > events {
+            return Err(format!("the plugin gave {verdicts} verdicts for {events} events"));
+        }
+        self.verdicts.resize(events, types::Verdict::Keep);
+        let emitted = match self.rows.as_slice() {
+            [] => None,
+            rows => Some(Columns { batch: self.batch, rows }.build()?),
+        };
+        Ok(types::Outcome {
+            verdicts: self.verdicts,
+            patches: None,
+            emitted,
+            failures: self.failures,
+        })
+    }
+}
+
+/// Builds the columns of rows; each is left empty where all rows inherit it.
+struct Columns<'a> {
+    batch: Batch<'a>,
+    rows: &'a [(u32, Row)],
+}
+
+impl<'a> Columns<'a> {
+    fn build(&self) -> Result<types::Rows, String> {
+        let (data_ends, data) = self.data()?;
+        let mut dictionary = Dictionary::default();
+        let types = self.names(
+            &mut dictionary,
+            |event, row| match row {
+                None => Some(event.event_type()),
+                Some(row) => row.event_type.as_deref(),
+            },
+            |row| row.event_type.is_some(),
+        );
+        let subjects = self.names(
+            &mut dictionary,
+            |event, row| match row {
+                None => event.subject(),
+                Some(row) => row.subject.as_ref().and_then(Option::as_deref),
+            },
+            |row| row.subject.is_some(),
+        );
+        let content_types = self.names(
+            &mut dictionary,
+            |event, row| match row {
+                None => event.content_type(),
+                Some(row) => row.content_type.as_ref().and_then(Option::as_deref),
+            },
+            |row| row.content_type.is_some(),
+        );
+        let routes = self.names(
+            &mut dictionary,
+            |_, row| row.and_then(|row| row.route.as_deref()),
+            |row| row.route.is_some(),
+        );
+        Ok(types::Rows {
+            origins: self.rows.iter().map(|(origin, _)| *origin).collect(),
+            data_ends,
+            data,
+            dictionary: dictionary.0,
+            types,
+            subjects,
+            content_types,
+            routes,
+            extensions: self.extensions(),
+        })
+    }
+
+    fn origin(&self, origin: u32) -> Event<'a> {
+        self.batch.event(origin as usize)
+    }
+
+    fn data(&self) -> Result<(Vec<u32>, Vec<u8>), String> {
+        let (mut ends, mut bytes) = (Vec::new(), Vec::new());
+        if self.rows.iter().all(|(_, row)| row.data.is_none()) {
+            return Ok((ends, bytes));
+        }
+        for (origin, row) in self.rows {
+            match &row.data {
+                Some(data) => bytes.extend_from_slice(data),
+                None if self.batch.has_data() => {
+                    bytes.extend_from_slice(self.origin(*origin).data());
+                }
+                None => {
+                    return Err(
+                        "a row inherits the data of its event, but the plugin said that it \
+                                needs no data"
+                            .to_owned(),
+                    );
+                }
+            }
+            ends.push(column_len(bytes.len()));
+        }
+        Ok((ends, bytes))
+    }
+
+    /// A dictionary column: `name` reads it from a row, or from the event where a row has none.
+    fn names<'n>(
+        &'n self,
+        dictionary: &mut Dictionary,
+        name: impl Fn(Event<'n>, Option<&'n Row>) -> Option<&'n str>,
+        is_set: impl Fn(&Row) -> bool,
+    ) -> Vec<u32> {
+        if !self.rows.iter().any(|(_, row)| is_set(row)) {
+            return Vec::new();
+        }
+        let names = self.rows.iter().map(|(origin, row)| {
+            let row = is_set(row).then_some(row);
+            name(self.origin(*origin), row).map_or(NONE, |name| dictionary.intern(name))
+        });
+        names.collect()
+    }
+
+    fn extensions(&self) -> Option<types::Extensions> {
+        if self.rows.iter().all(|(_, row)| row.extensions.is_empty()) {
+            return None;
+        }
+        let mut names = Dictionary::default();
+        let (mut row_ends, mut name_of) = (Vec::new(), Vec::new());
+        let (mut value_ends, mut values) = (Vec::new(), String::new());
+        for (origin, row) in self.rows {
+            for (name, value) in merged(self.origin(*origin), row) {
+                name_of.push(names.intern(name));
+                values.push_str(value);
+                value_ends.push(column_len(values.len()));
+            }
+            row_ends.push(column_len(name_of.len()));
+        }
+        Some(types::Extensions { names: names.0, row_ends, name_of, value_ends, values })
+    }
+}
+
+/// The attributes of `event` with the changes of `row`; the last change of a name wins.
+fn merged<'a>(event: Event<'a>, row: &'a Row) -> Vec<(&'a str, &'a str)> {
+    let mut attributes: Vec<(&str, &str)> = event.extensions().collect();
+    for (name, value) in &row.extensions {
+        attributes.retain(|(known, _)| known != name);
+        attributes.extend(value.as_deref().map(|value| (name.as_str(), value)));
+    }
+    attributes
+}
+
+/// Strings that repeat. Batches are small and names few, so it is searched from the front.
+#[derive(Default)]
+struct Dictionary(Vec<String>);
+
+impl Dictionary {
+    fn intern(&mut self, name: &str) -> u32 {
+        let known = self.0.iter().position(|known| known == name);
+        column_len(known.unwrap_or_else(|| {
+            self.0.push(name.to_owned());
+            self.0.len() - 1
+        }))
+    }
+}
+
+/// A length as a column stores it.
+fn column_len(len: usize) -> u32 {
+    u32::try_from(len).expect("the daemon bounds a batch far below 4 GiB")
+}
