@@ -1,6 +1,7 @@
 //! One pipeline file: from its text to a [`Pipeline`], or to all that is wrong with it.
 
 use std::fmt::Write;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,14 +14,14 @@ use super::keys::{not_offered, take_tables, take_text, take_texts, unknown_keys}
 use super::listing::{read_text, whole};
 use super::names::Names;
 use super::{
-    DaemonSettings, Fault, Kinds, Pipeline, SinkSpec, SourceFile, SourceSpec, TransformLimits,
-    TransformSpec,
+    DaemonSettings, Fault, Kinds, Pipeline, SinkSpec, SourceFile, SourceSpec, TransformSpec,
 };
 use crate::chain::OnError;
 use crate::component::{
     BuildError, ComponentId, PipelineName, Settings, Table, Value, did_you_mean,
 };
 use crate::units::{Size, Time};
+use crate::wasm::Limits;
 
 /// The most transforms of one pipeline: each is a frame on the stack of its thread.
 const TRANSFORMS_MAX: usize = 100;
@@ -127,7 +128,7 @@ struct TransformKeys {
     #[serde(default)]
     limits: LimitKeys,
     #[serde(default)]
-    grants: Option<Spanned<Vec<String>>>,
+    grants: Vec<String>,
 }
 
 /// What `on_error` may say.
@@ -269,6 +270,7 @@ impl Reader<'_> {
             config_span,
             on_error: if is_pass { OnError::Pass } else { OnError::Reject },
             limits: limits(&keys.limits, faults),
+            grants: keys.grants,
             inputs,
             span,
         })
@@ -342,15 +344,10 @@ fn refuse_planned(keys: &TransformKeys, faults: &mut Vec<BuildError>) {
         let fault = not_offered("`on_error = \"dead-letter\"`", key.span());
         faults.push(fault.help("use `reject`, so that the publisher is told, or `pass`"));
     }
-    if let Some(grants) = keys.grants.as_ref().filter(|grants| !grants.get_ref().is_empty()) {
-        let fault = not_offered("`grants`", grants.span());
-        faults.push(fault.help("for now plugins may only log; remove the line"));
-    }
 }
 
-fn limits(keys: &LimitKeys, faults: &mut Vec<BuildError>) -> TransformLimits {
-    let defaults = TransformLimits::default();
-    let mut limits = defaults;
+fn limits(keys: &LimitKeys, faults: &mut Vec<BuildError>) -> Limits {
+    let mut limits = Limits::default();
     if let Some(time) = &keys.time {
         limits.time = time.get_ref().0;
         if limits.time.is_zero() {
@@ -360,16 +357,17 @@ fn limits(keys: &LimitKeys, faults: &mut Vec<BuildError>) -> TransformLimits {
     }
     if let Some(memory) = &keys.memory {
         limits.memory = memory.get_ref().0;
-        if limits.memory < MEMORY_MIN {
-            let message = format!("a plugin needs at least {} of memory", Size(MEMORY_MIN));
+        if !MEMORY.contains(&limits.memory) {
+            let (min, max) = (Size(*MEMORY.start()), Size(*MEMORY.end()));
+            let message = format!("a plugin's memory is between {min} and {max}");
             faults.push(BuildError::new("W0114", message).at(memory.span()));
         }
     }
     limits
 }
 
-/// The least memory that a plugin can have: one page.
-const MEMORY_MIN: usize = 64 << 10;
+/// What memory a plugin can have: from one page to what the sandbox reserves for each.
+const MEMORY: RangeInclusive<usize> = 64 << 10..=1 << 30;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut out, byte| {

@@ -23,7 +23,6 @@ mod watch;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use toml::Spanned;
 
@@ -31,14 +30,15 @@ use crate::chain::OnError;
 use crate::component::{ComponentId, PipelineName, Settings, SinkType, SourceType};
 use crate::sinks::SINKS;
 use crate::sources::SOURCES;
+use crate::wasm::Limits;
 
 pub use codes::CODES;
 pub use fault::{Fault, SourceFile};
 pub use interpolate::Environment;
 pub use overrides::Overrides;
 pub use plain::PlainFault;
-pub use settings::{DaemonSettings, HubSettings, ListenerSettings};
-pub use watch::Watcher;
+pub use settings::{DaemonSettings, ListenerSettings};
+pub use watch::{Watched, Watcher};
 
 /// What a directory of pipeline files says.
 #[derive(Debug, Default)]
@@ -101,20 +101,13 @@ pub struct TransformSpec {
     /// What happens to events that it cannot judge.
     pub on_error: OnError,
     /// What one call may use.
-    pub limits: TransformLimits,
+    pub limits: Limits,
+    /// The capabilities that it gets.
+    pub grants: Vec<String>,
     /// Whose events it takes, where the file says so.
     pub inputs: Option<Vec<Spanned<String>>>,
     /// Its header.
     pub span: Range<usize>,
-}
-
-/// What one call of a plugin may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TransformLimits {
-    /// How long it may take.
-    pub time: Duration,
-    /// How many bytes its memory may have.
-    pub memory: usize,
 }
 
 /// A `[[sink]]`.
@@ -137,13 +130,6 @@ pub struct SinkSpec {
 struct Kinds {
     sources: &'static [SourceType],
     sinks: &'static [SinkType],
-}
-
-impl Default for TransformLimits {
-    fn default() -> Self {
-        // Generous beside the microseconds that a call takes, short beside a publisher's patience.
-        Self { time: Duration::from_millis(100), memory: 32 << 20 }
-    }
 }
 
 /// Reads every pipeline file of `dir`.

@@ -8,7 +8,6 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -18,6 +17,7 @@ use super::keys::{not_offered, take_named};
 use super::listing::read_text;
 use super::{Environment, Fault, Overrides, SourceFile};
 use crate::component::{BuildError, DEFAULT_LISTENER, PipelineName, Settings, Table};
+use crate::live::HubSettings;
 use crate::units::Time;
 
 /// The hub that exists without being declared.
@@ -47,15 +47,6 @@ pub struct ListenerSettings {
     pub address: SocketAddr,
 }
 
-/// A `[hub.NAME]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HubSettings {
-    /// How many events it keeps for subscribers that come later; 0 keeps none.
-    pub history_events: usize,
-    /// How long it keeps them at most.
-    pub history_age: Duration,
-}
-
 impl Default for DaemonSettings {
     fn default() -> Self {
         let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
@@ -68,13 +59,6 @@ impl Default for DaemonSettings {
             hubs: BTreeMap::from([(DEFAULT_HUB.to_owned(), HubSettings::default())]),
             environment: Environment::default(),
         }
-    }
-}
-
-impl Default for HubSettings {
-    fn default() -> Self {
-        // Enough for a page that was reloaded or a phone that lost its network for a moment.
-        Self { history_events: 1_000, history_age: Duration::from_secs(600) }
     }
 }
 
@@ -109,6 +93,7 @@ struct ListenerKeys {
 #[serde(default, deny_unknown_fields)]
 struct HubKeys {
     history: HistoryKeys,
+    origins: Vec<String>,
 }
 
 /// The keys of `history`.
@@ -240,20 +225,20 @@ impl DaemonSettings {
 
     fn read_hub(&mut self, name: &Spanned<String>, table: Table, faults: &mut Vec<BuildError>) {
         check_name(name, faults);
-        let Some(HubKeys { history }) = read::<HubKeys>(table, faults) else { return };
+        let Some(HubKeys { history, origins }) = read(table, faults) else { return };
         if let Some(durable) = history.durable.filter(|durable| *durable.get_ref()) {
             let fault = not_offered("a durable history", durable.span());
             faults.push(fault.help("`durable = false` keeps history in memory"));
         }
-        let mut hub = HubSettings::default();
+        let mut hub = HubSettings { origins, ..HubSettings::default() };
         if let Some(events) = history.events {
-            hub.history_events = *events.get_ref();
-            if hub.history_events > HISTORY_EVENTS_MAX {
+            hub.history.events_max = *events.get_ref();
+            if hub.history.events_max > HISTORY_EVENTS_MAX {
                 let message = format!("a hub keeps at most {HISTORY_EVENTS_MAX} events");
                 faults.push(BuildError::new("W0114", message).at(events.span()));
             }
         }
-        hub.history_age = history.age.map_or(hub.history_age, |age| age.0);
+        hub.history.age_max = history.age.map_or(hub.history.age_max, |age| age.0);
         self.hubs.insert(name.get_ref().clone(), hub);
     }
 }

@@ -1,5 +1,0 @@
-//! Tells when files changed.
-
-/// Watches.
-#[derive(Debug)]
-pub struct Watcher {}
