@@ -37,6 +37,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("W0301", "there is no hub of that name"),
     ("W0302", "there is no listener of that name"),
     ("W0303", "a path cannot be served"),
+    ("W0304", "a path is served already"),
     ("W0401", "an input names no component"),
     ("W0402", "components feed each other in a circle"),
     ("W0403", "a component gets no events"),
@@ -50,4 +51,5 @@ pub const CODES: &[(&str, &str)] = &[
     ("W0505", "an override names something that does not exist"),
     ("W0601", "there is no plugin of that name"),
     ("W0602", "a plugin's name has characters that a name may not have"),
+    ("W0603", "a plugin cannot be used, or refuses its configuration"),
 ];

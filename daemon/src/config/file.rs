@@ -13,17 +13,14 @@ use super::keys::{not_offered, take_tables, take_text, take_texts, unknown_keys}
 use super::listing::{read_text, whole};
 use super::names::Names;
 use super::{
-    DaemonSettings, Fault, Kinds, Pipeline, SinkSpec, SourceFile, SourceSpec, TransformLimits,
-    TransformSpec,
+    DaemonSettings, Fault, Kinds, Pipeline, SinkSpec, SourceFile, SourceSpec, TransformSpec,
 };
 use crate::chain::OnError;
 use crate::component::{
     BuildError, ComponentId, PipelineName, Settings, Table, Value, did_you_mean,
 };
 use crate::units::{Size, Time};
-
-/// The most transforms of one pipeline: each is a frame on the stack of its thread.
-const TRANSFORMS_MAX: usize = 100;
+use crate::wasm::Limits;
 
 /// The keys of a pipeline file.
 const KEYS: [&str; 4] = ["description", "source", "transform", "sink"];
@@ -85,7 +82,7 @@ fn read_table(
         digest.update(part.len().to_le_bytes());
         digest.update(part);
     }
-    let parts = reader.parts(table, &mut digest, &mut faults);
+    let parts = reader.parts(table, &mut faults);
     let file = Arc::new(SourceFile::new(path, text).hiding(secrets));
     faults.sort_by_key(|fault| fault.span.as_ref().map_or(0, |span| span.start));
     let faults: Vec<Fault> = faults.into_iter().map(|fault| file.fault(fault, 0..0)).collect();
@@ -148,7 +145,7 @@ struct LimitKeys {
 }
 
 impl Reader<'_> {
-    fn parts(&self, mut table: Table, digest: &mut Sha256, faults: &mut Vec<BuildError>) -> Parts {
+    fn parts(&self, mut table: Table, faults: &mut Vec<BuildError>) -> Parts {
         let description = take_text(&mut table, "description", faults).map(Spanned::into_inner);
         let sources = take_tables(&mut table, "source", faults);
         let transforms = take_tables(&mut table, "transform", faults);
@@ -162,21 +159,13 @@ impl Reader<'_> {
             let help = "add one, for example `[[sink]]` with `type = \"broadcast\"`";
             faults.push(BuildError::new("W0108", "the pipeline has no sink").help(help));
         }
-        if let Some(table) = transforms.get(TRANSFORMS_MAX) {
-            let message = format!("a pipeline has at most {TRANSFORMS_MAX} transforms");
-            faults.push(BuildError::new("W0114", message).at(table.span.clone()));
-        }
-        let mut names = Names::of(self.name, [&sources, &transforms, &sinks]);
+        let all = sources.iter().chain(&transforms).chain(&sinks);
+        let mut names = Names::of(self.name, all);
         let sources =
             sources.into_iter().filter_map(|table| self.source(table, &mut names, faults));
         let sources = sources.collect();
         let transforms = transforms.into_iter();
-        let transforms = transforms.filter_map(|table| {
-            let transform = self.transform(table, &mut names, faults)?;
-            // A plugin that is replaced on disk makes the pipeline another one.
-            digest.update(std::fs::read(&transform.plugin_path).unwrap_or_default());
-            Some(transform)
-        });
+        let transforms = transforms.filter_map(|table| self.transform(table, &mut names, faults));
         let transforms = transforms.collect();
         let sinks = sinks.into_iter().filter_map(|table| self.sink(table, &mut names, faults));
         Parts { description, sources, transforms, sinks: sinks.collect() }
@@ -348,9 +337,8 @@ fn refuse_planned(keys: &TransformKeys, faults: &mut Vec<BuildError>) {
     }
 }
 
-fn limits(keys: &LimitKeys, faults: &mut Vec<BuildError>) -> TransformLimits {
-    let defaults = TransformLimits::default();
-    let mut limits = defaults;
+fn limits(keys: &LimitKeys, faults: &mut Vec<BuildError>) -> Limits {
+    let mut limits = Limits::default();
     if let Some(time) = &keys.time {
         limits.time = time.get_ref().0;
         if limits.time.is_zero() {

@@ -68,31 +68,6 @@ pub(super) fn take_tables(
     tables
 }
 
-/// Takes the tables under `[key.NAME]`, by name.
-pub(super) fn take_named(
-    table: &mut Table,
-    key: &str,
-    faults: &mut Vec<BuildError>,
-) -> Vec<(Spanned<String>, Table)> {
-    let Some(Entry { node, .. }) = table.take(key) else { return Vec::new() };
-    let Value::Table(named) = node.value else {
-        let fault = wrong_type(key, &node, "a table of tables");
-        faults.push(fault.help(format!("write `[{key}.NAME]`")));
-        return Vec::new();
-    };
-    let mut tables = Vec::with_capacity(named.entries.len());
-    for Entry { key: name, key_span, node } in named.entries {
-        match node.value {
-            Value::Table(table) => tables.push((Spanned::new(key_span, name), table)),
-            _ => {
-                let fault = wrong_type(&name, &node, "a table");
-                faults.push(fault.help(format!("write `[{key}.NAME]`")));
-            }
-        }
-    }
-    tables
-}
-
 /// A fault for each key that is left in `table`, with the nearest of `known`.
 pub(super) fn unknown_keys(table: &Table, known: &[&str], faults: &mut Vec<BuildError>) {
     for entry in &table.entries {

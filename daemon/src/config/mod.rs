@@ -12,18 +12,14 @@ mod json;
 mod keys;
 mod listing;
 mod names;
-mod overrides;
 mod plain;
 pub mod report;
 mod settings;
-#[cfg(test)]
-mod tests;
 mod watch;
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use toml::Spanned;
 
@@ -31,14 +27,14 @@ use crate::chain::OnError;
 use crate::component::{ComponentId, PipelineName, Settings, SinkType, SourceType};
 use crate::sinks::SINKS;
 use crate::sources::SOURCES;
+use crate::wasm::Limits;
 
 pub use codes::CODES;
 pub use fault::{Fault, SourceFile};
 pub use interpolate::Environment;
-pub use overrides::Overrides;
 pub use plain::PlainFault;
-pub use settings::{DaemonSettings, HubSettings, ListenerSettings};
-pub use watch::Watcher;
+pub use settings::{DaemonSettings, ListenerSettings, Overrides};
+pub use watch::{Watched, Watcher};
 
 /// What a directory of pipeline files says.
 #[derive(Debug, Default)]
@@ -101,20 +97,11 @@ pub struct TransformSpec {
     /// What happens to events that it cannot judge.
     pub on_error: OnError,
     /// What one call may use.
-    pub limits: TransformLimits,
+    pub limits: Limits,
     /// Whose events it takes, where the file says so.
     pub inputs: Option<Vec<Spanned<String>>>,
     /// Its header.
     pub span: Range<usize>,
-}
-
-/// What one call of a plugin may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TransformLimits {
-    /// How long it may take.
-    pub time: Duration,
-    /// How many bytes its memory may have.
-    pub memory: usize,
 }
 
 /// A `[[sink]]`.
@@ -139,20 +126,8 @@ struct Kinds {
     sinks: &'static [SinkType],
 }
 
-impl Default for TransformLimits {
-    fn default() -> Self {
-        // Generous beside the microseconds that a call takes, short beside a publisher's patience.
-        Self { time: Duration::from_millis(100), memory: 32 << 20 }
-    }
-}
-
-/// Reads every pipeline file of `dir`.
-pub fn load(dir: &Path, settings: &DaemonSettings) -> Loaded {
-    load_paths(&[dir.to_owned()], settings)
-}
-
 /// Reads pipeline files, and every pipeline file of directories.
-pub fn load_paths(paths: &[PathBuf], settings: &DaemonSettings) -> Loaded {
+pub fn load(paths: &[PathBuf], settings: &DaemonSettings) -> Loaded {
     load_kinds(paths, settings, Kinds { sources: SOURCES, sinks: SINKS })
 }
 

@@ -20,14 +20,18 @@ pub(super) struct Names<'a> {
 
 impl<'a> Names<'a> {
     /// Names for the components in `tables`.
-    pub(super) fn of(pipeline: &'a PipelineName, tables: [&[Table]; 3]) -> Self {
+    #[expect(single_use_lifetimes, reason = "an anonymous one is not stable here")]
+    pub(super) fn of<'t>(
+        pipeline: &'a PipelineName,
+        tables: impl Iterator<Item = &'t Table>,
+    ) -> Self {
         let name = |table: &Table| match &table.get("name")?.node.value {
             Value::Text(text) => Some(text.clone()),
             _ => None,
         };
         Self {
             pipeline,
-            reserved: tables.into_iter().flatten().filter_map(name).collect(),
+            reserved: tables.filter_map(name).collect(),
             given: BTreeSet::new(),
             defaults: BTreeMap::new(),
         }
