@@ -31,7 +31,7 @@ const BOOT_DEADLINE: Duration = Duration::from_secs(60);
 /// Ends the broker and its port mapper once the test process no longer holds the pipe.
 const GUARDIAN: &str = r#"
 read -r _
-kill -KILL -- "-$(cat "$1/group")" "-$(cat "$1/mapper")"
+kill -s KILL -- "-$(cat "$1/group")" "-$(cat "$1/mapper")"
 rm -rf "$1"
 "#;
 
@@ -158,6 +158,12 @@ impl Broker {
         self.start().await;
     }
 
+    /// Makes the broker write to disk which queues it has: it knows a quorum queue again after a
+    /// crash only from some seconds after it was declared.
+    pub async fn remember(&self) {
+        self.rabbitmqctl(&["eval", "[dets:sync(Table) || Table <- dets:all()]."]).await;
+    }
+
     /// Stops every thread of the broker; its sockets stay open and nobody answers.
     pub fn freeze(&self) {
         self.signal("STOP");
@@ -213,7 +219,7 @@ impl Broker {
 
     fn signal(&self, name: &str) {
         let group = fs::read_to_string(self.directory.join("group")).expect("it was started");
-        let kill = format!("kill -{name} -- -{group}");
+        let kill = format!("kill -s {name} -- -{group}");
         let status = Command::new("sh").args(["-c", &kill]).status().expect("a shell starts");
         assert!(status.success(), "{kill}");
     }

@@ -326,6 +326,8 @@ async fn a_queue_that_stays_full_rejects() {
 async fn a_killed_broker_loses_nothing_acknowledged() {
     let Some((broker, vhost)) = rough("killed").await else { return };
     let rig = sink(&declaring(&vhost, "patience = \"1m\"\nstall_timeout = \"3s\""));
+    rig.running().await;
+    broker.remember().await;
     let mut receipts = publish(&rig, 0, 5_000, |_| "good");
     eventually("some are confirmed", async || (rig.counter("confirmed") > 500).then_some(())).await;
     broker.kill9();
