@@ -240,11 +240,11 @@ fn failures(failed: Vec<Failed>, verdicts: &[Verdict]) -> Result<Vec<Failure>, W
         return Err(format!("{} failures for {} events", failed.len(), verdicts.len()));
     }
     let mut failures = Vec::with_capacity(failed.len());
-    for Failed { event, kind, mut message } in failed {
+    for Failed { event, kind, message } in failed {
         if verdicts.get(event as usize) != Some(&Verdict::Fail) {
             return Err(format!("a failure of event {event}, whose verdict is not `fail`"));
         }
-        clip(&mut message, MESSAGE_MAX);
+        let message = clip(&message, MESSAGE_MAX).into_owned();
         failures.push(Failure { event, kind: kind.into(), message });
     }
     failures.sort_by_key(|failure| failure.event);

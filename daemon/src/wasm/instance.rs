@@ -119,7 +119,7 @@ impl Mould {
         };
         let needs = match configure.call(&mut store, (&self.setup.config_json, name)) {
             Ok((Ok(needs),)) => needs,
-            Ok((Err(message),)) => return Err(LoadError::Refused(short(message))),
+            Ok((Err(message),)) => return Err(LoadError::Refused(short(&message))),
             Err(error) => {
                 let TransformError { reason, message } = failure(&error, &store);
                 return Err(LoadError::Configure { reason, message });
@@ -150,7 +150,9 @@ impl Mould {
             Ok((Ok(outcome),)) => outcome
                 .checked(batch.len())
                 .map_err(|wrong| TransformError { reason: "bad_answer", message: wrong }),
-            Ok((Err(message),)) => Err(TransformError { reason: "error", message: short(message) }),
+            Ok((Err(message),)) => {
+                Err(TransformError { reason: "error", message: short(&message) })
+            }
             Err(error) => Err(failure(&error, store)),
         }
     }
@@ -182,7 +184,7 @@ fn failure(error: &Error, store: &Store<Host>) -> TransformError {
             (reason, cause)
         }
     };
-    TransformError { reason, message: short(message) }
+    TransformError { reason, message: short(&message) }
 }
 
 /// How the engine words that more was handed over than the fuel allows; its type is private.
@@ -196,7 +198,6 @@ fn place(error: &Error) -> String {
     if names.is_empty() { String::new() } else { format!(" in {}", names.join(" < ")) }
 }
 
-fn short(mut message: String) -> String {
-    clip(&mut message, MESSAGE_MAX);
-    message
+fn short(message: &str) -> String {
+    clip(message, MESSAGE_MAX).into_owned()
 }

@@ -5,6 +5,8 @@
 //! never on the I/O runtime. Whatever a plugin answers is data to validate; whatever it does
 //! wrong costs it its instance and the batch at hand, nothing else.
 
+use std::borrow::Cow;
+
 mod answer;
 mod artifact;
 mod cache;
@@ -22,10 +24,10 @@ pub use transform::WasmTransform;
 #[cfg(test)]
 mod tests;
 
-/// Cuts `text` to at most `max` bytes, at a character's end.
-fn clip(text: &mut String, max: usize) {
-    if text.len() > max {
-        text.truncate(text.floor_char_boundary(max));
-        text.push('…');
+/// The start of `text`, at most `max` bytes and the sign that something is missing.
+fn clip(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
+        return Cow::Borrowed(text);
     }
+    Cow::Owned(format!("{}…", &text[..text.floor_char_boundary(max)]))
 }

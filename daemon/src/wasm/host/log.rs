@@ -1,7 +1,7 @@
 //! The capability `log`: a plugin's lines in the daemon's log, bounded per call and over time.
 //!
-//! Text is cut and control characters are escaped, so that a plugin can neither flood the log
-//! nor forge its lines.
+//! Text is cut and logged as the value of a field, which formatters quote and escape: a plugin can
+//! neither flood the log nor forge its lines.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -153,7 +153,8 @@ fn write(mut cx: StoreContextMut<'_, Host>, level: Level, text: &WasmStr) -> Res
         log.voice.drop_line();
         return Ok(());
     }
-    let line = plain(&text.to_str(&cx)?);
+    let text = text.to_str(&cx)?;
+    let line = clip(&text, LINE_MAX).into_owned();
     let log = &mut cx.data_mut().log;
     log.lines -= 1;
     log.bytes = log.bytes.saturating_sub(line.len());
@@ -161,21 +162,4 @@ fn write(mut cx: StoreContextMut<'_, Host>, level: Level, text: &WasmStr) -> Res
         log.voice.say(level, &line, dropped);
     }
     Ok(())
-}
-
-/// The start of `text` on one line.
-fn plain(text: &str) -> String {
-    let mut line = String::with_capacity(text.len().min(LINE_MAX));
-    for character in text.chars() {
-        if line.len() > LINE_MAX {
-            break;
-        }
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-    clip(&mut line, LINE_MAX);
-    line
 }
