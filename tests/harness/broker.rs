@@ -32,7 +32,7 @@ const BOOT_DEADLINE: Duration = Duration::from_secs(60);
 const GUARDIAN: &str = r#"
 read -r _
 kill -s KILL -- "-$(cat "$1/group")" "-$(cat "$1/mapper")"
-rm -rf "$1"
+rm -rf "$1" || { sleep 1; rm -rf "$1"; }
 "#;
 
 /// RabbitMQ is not installed.
@@ -63,6 +63,8 @@ pub struct Broker {
     mapper_port: u16,
     /// Its stdin is the pipe that keeps the broker alive.
     _guardian: Child,
+    /// Knows the broker's port for `rabbitmqctl`.
+    _mapper: Child,
 }
 
 impl Broker {
@@ -110,6 +112,7 @@ impl Broker {
             distribution_port,
             mapper_port,
             _guardian: guardian,
+            _mapper: mapper,
         };
         broker.start().await;
         Ok(broker)
