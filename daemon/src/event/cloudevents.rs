@@ -82,9 +82,10 @@ impl<'a> Spelled<'a> {
         let read = reader.deserialize_map(Members { form, spelled: &mut spelled });
         match read {
             Ok(()) => Ok(spelled),
-            Err(error) => {
-                Err(Misspelled { id: spelled.id.map(Cow::into_owned), error: JsonError::new(error) })
-            }
+            Err(error) => Err(Misspelled {
+                id: spelled.id.map(Cow::into_owned),
+                error: JsonError::new(error),
+            }),
         }
     }
 

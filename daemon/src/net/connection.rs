@@ -118,7 +118,8 @@ enum End {
 
 /// Runs the connection, watching its pace and the drain.
 async fn drive(http: &mut Http, pace: &Pace, site: &Site) -> End {
-    let mut drain = Drain { told: pin!(site.draining.notified()), is_waiting: false, is_over: false };
+    let mut drain =
+        Drain { told: pin!(site.draining.notified()), is_waiting: false, is_over: false };
     let sleep = pin!(sleep_until(Instant::now() + site.deadlines.head));
     let mut alarm = Alarm { sleep, is_set: false };
     poll_fn(|cx| {
