@@ -123,6 +123,11 @@ impl Broker {
         format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", self.port)
     }
 
+    /// Where it listens, on the loopback address.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Starts the broker again after it was killed.
     pub async fn start(&self) {
         let log = self.directory.join("output");

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, advance};
-use toml::de::DeTable;
 
 use super::RabbitMq;
 use super::held::Held;
 use super::message::sequence;
 use super::window::Window;
 use crate::ack::{Account, Ack, AckMode, Answer, Code, Outcome, Receipt, Refusal};
-use crate::component::{BuildContext, BuildError, ComponentId, Host, PipelineName, Settings, Sink};
+use crate::component::{
+    BuildContext, BuildError, ComponentId, Host, PipelineName, Settings, Sink, Table,
+};
 use crate::edge::{Capacity, Delivery, Sender, edge};
 use crate::event::{Batch, Draft};
 
@@ -23,7 +24,7 @@ fn build_on(host: &Arc<Host>, settings: &'static str) -> Result<RabbitMq, BuildE
     let pipeline = PipelineName::new("shop").unwrap();
     let id = ComponentId::new(&pipeline, "rabbit").unwrap();
     let cx = BuildContext::for_sink(&id, host);
-    let config = Settings::new(DeTable::parse(settings).unwrap()).read();
+    let config = Settings::new(Table::parse(settings).0).read();
     RabbitMq::build(config.map_err(|faults| faults[0].clone())?, &cx)
 }
 
