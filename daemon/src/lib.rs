@@ -11,10 +11,10 @@
 //! Modules are declared in reading order, and a module may use only modules above it.
 
 // What flows.
+pub mod units;
 pub mod event;
 pub mod ack;
 pub mod edge;
-pub mod units;
 pub mod template;
 pub mod tasks;
 

@@ -82,7 +82,7 @@ fn measure(transform: &mut dyn Transform, batch: &Batch) -> f64 {
 /// `size` events with `subject`, or each with one of its own.
 fn batch(size: usize, subject: Option<&str>) -> Batch {
     let mut batch = Batch::default();
-    let data = format!("{{\"bot\":false,\"page\":\"/shop/{}\"}}", "x".repeat(122));
+    let data = format!("{{\"bot\":false,\"page\":\"/shop/{}\"}}", "x".repeat(121));
     assert_eq!(data.len(), 150, "the size that the numbers are about");
     for event in 0..size {
         let id = format!("01J9ZC3W7Q8K5R2M4T6V8X{event:04}");

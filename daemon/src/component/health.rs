@@ -20,7 +20,7 @@ pub enum State {
     /// Does what it is there for.
     Running,
     /// Does not, for this reason; a lowercase fragment without secrets.
-    Degraded(Arc<str>),
+    Degraded(String),
 }
 
 /// What a component tells about itself.
@@ -47,7 +47,7 @@ impl Health {
     }
 
     /// Says that it does not, and why.
-    pub fn set_degraded(&self, reason: impl Into<Arc<str>>) {
+    pub fn set_degraded(&self, reason: impl Into<String>) {
         self.set(State::Degraded(reason.into()));
     }
 

@@ -7,13 +7,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserializer as _;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
+use super::codec::{base64, percent_decoded};
 use super::json::JsonError;
+use crate::units;
 
 /// The media type of data that says nothing else.
 pub const JSON: &str = "application/json";
@@ -175,14 +174,9 @@ pub struct Misspelled {
 }
 
 /// An RFC 3339 time in microseconds since the Unix epoch.
-///
-/// # Errors
-/// If `text` is no such time, or lies before the epoch.
-pub fn parse_time(text: &str) -> Result<u64, JsonError> {
-    let time = OffsetDateTime::parse(text, &Rfc3339)
-        .map_err(|_unspecific| JsonError::new("attribute `time` is not an RFC 3339 time"))?;
-    u64::try_from(time.unix_timestamp_nanos() / 1_000)
-        .map_err(|_negative| JsonError::new("attribute `time` lies before 1970"))
+fn parse_time(text: &str) -> Result<u64, JsonError> {
+    let wrong = || JsonError::new("attribute `time` is not an RFC 3339 time since 1970");
+    units::parse_time(text).ok_or_else(wrong)
 }
 
 fn check_version(version: &str) -> Result<(), JsonError> {
@@ -352,59 +346,6 @@ fn parse_millis(value: &str) -> Result<u64, JsonError> {
     // Above 2^53 microseconds (the year 2255) a double no longer holds every one.
     let is_exact = (0.0..9e15).contains(&micros);
     if is_exact { Ok(micros as u64) } else { Err(wrong()) }
-}
-
-/// Undoes the percent-encoding of the HTTP binding.
-fn percent_decoded(value: &[u8]) -> Option<Cow<'_, str>> {
-    if !value.contains(&b'%') {
-        return str::from_utf8(value).ok().map(Cow::Borrowed);
-    }
-    let mut decoded = Vec::with_capacity(value.len());
-    let mut rest = value;
-    while let Some((byte, after)) = rest.split_first() {
-        let hex = |digit: Option<&u8>| digit.and_then(|digit| char::from(*digit).to_digit(16));
-        let pair = hex(after.first()).zip(hex(after.get(1)));
-        match (byte, pair) {
-            (b'%', Some((high, low))) => {
-                decoded.push((high * 16 + low) as u8);
-                rest = &after[2..];
-            }
-            _ => {
-                decoded.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(decoded).ok().map(Cow::Owned)
-}
-
-/// Decodes base64 with or without padding, in the standard alphabet.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    let padded = text.len() - text.iter().rev().take_while(|byte| **byte == b'=').count();
-    if text.len() - padded > 2 || padded % 4 == 1 {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(padded / 4 * 3 + 2);
-    for group in text[..padded].chunks(4) {
-        let mut bits = 0_u32;
-        for digit in group {
-            bits = bits << 6 | u32::from(sextet(*digit)?);
-        }
-        bits <<= 6 * (4 - group.len());
-        bytes.extend_from_slice(&bits.to_be_bytes()[1..group.len()]);
-    }
-    Some(bytes)
-}
-
-fn sextet(digit: u8) -> Option<u8> {
-    match digit {
-        b'A'..=b'Z' => Some(digit - b'A'),
-        b'a'..=b'z' => Some(digit - b'a' + 26),
-        b'0'..=b'9' => Some(digit - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    }
 }
 
 /// A member's name, borrowed where it has no escapes.

@@ -1,7 +1,8 @@
-//! Ids and clock readings for events whose publisher gave none.
+//! Ids for events whose publisher gave none.
+//!
+//! The time of arrival comes in, a ULID goes out; nothing is shared between threads.
 
 use std::cell::Cell;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ulid::{ULID_LEN, Ulid};
 
@@ -12,12 +13,6 @@ thread_local! {
 
 /// Room for one id as text.
 pub type IdBuffer = [u8; ULID_LEN];
-
-/// The daemon's clock, in microseconds since the Unix epoch.
-pub fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
 
 /// A new ULID for an event that arrived at `arrival` (microseconds), written into `buffer`.
 ///

@@ -4,6 +4,7 @@
 //! through [`encode`]. Nothing here does I/O or knows where an event came from.
 
 mod batch;
+mod codec;
 mod columns;
 pub mod cloudevents;
 pub mod encode;

@@ -17,7 +17,7 @@ const FRAME_MAX: u32 = 131_072;
 /// A broker's URL as the settings say, with the password in it.
 #[derive(Clone, Default, Deserialize)]
 #[serde(transparent)]
-pub struct BrokerUrl(String);
+pub(super) struct BrokerUrl(String);
 
 impl fmt::Debug for BrokerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,13 +90,13 @@ impl Broker {
 /// Files for TLS, PEM. Read again on every connection, so that they may be renewed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Tls {
+pub(super) struct Tls {
     /// Authorities to trust beside the system's.
-    pub ca: Option<PathBuf>,
+    pub(super) ca: Option<PathBuf>,
     /// Our certificate, for brokers that ask for one. Needs `key`.
-    pub cert: Option<PathBuf>,
+    pub(super) cert: Option<PathBuf>,
     /// The certificate's key.
-    pub key: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
 }
 
 /// Everything that one connection is known by.

@@ -101,8 +101,7 @@ pub(super) async fn dial(
     let socket = Socket(socket);
     let mut stream = AsyncTcpStream::Plain(stream.compat());
     if broker.is_tls() {
-        let config = read_tls(tls)
-            .map_err(|reason| DialError { is_refusal: true, reason })?;
+        let config = read_tls(tls).map_err(|reason| DialError { is_refusal: true, reason })?;
         let host = &broker.uri.authority.host;
         stream = within(HANDSHAKE_TIMEOUT, stream.into_tls(host, config.as_ref()))
             .await
@@ -140,10 +139,7 @@ async fn connect(broker: &Broker) -> io::Result<(TcpStream, StdStream)> {
     Ok((TcpStream::from_std(stream)?, socket))
 }
 
-async fn within<T>(
-    limit: Duration,
-    work: impl Future<Output = io::Result<T>>,
-) -> io::Result<T> {
+async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(limit, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
@@ -156,9 +152,7 @@ fn read_tls(tls: &Tls) -> Result<OwnedTLSConfig, String> {
     };
     let cert_chain = tls.ca.as_deref().map(text).transpose()?;
     let identity = match (&tls.cert, &tls.key) {
-        (Some(cert), Some(key)) => {
-            Some(OwnedIdentity::PKCS8 { pem: read(cert)?, key: read(key)? })
-        }
+        (Some(cert), Some(key)) => Some(OwnedIdentity::PKCS8 { pem: read(cert)?, key: read(key)? }),
         _ => None,
     };
     Ok(OwnedTLSConfig { identity, cert_chain })

@@ -52,9 +52,7 @@ pub(super) enum LinkState {
         reason: Arc<str>,
     },
     /// A broker refuses us; tried again slowly.
-    Misconfigured {
-        reason: Arc<str>,
-    },
+    Misconfigured { reason: Arc<str> },
 }
 
 /// A state and since when nothing could be published.

@@ -1,0 +1,1 @@
+//! Settings, windows and messages, without a broker.
