@@ -34,3 +34,14 @@ pub mod chain;
 // The shape of pipelines.
 pub mod config;
 pub mod graph;
+
+// Running.
+pub mod runtime;
+pub mod reload;
+
+// Operating.
+pub mod telemetry;
+pub mod admin;
+pub mod demo;
+pub mod daemon;
+pub mod cli;

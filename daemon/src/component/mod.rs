@@ -13,9 +13,10 @@ mod registry;
 mod settings;
 mod suggest;
 mod table;
+mod transform;
+
 #[cfg(test)]
 mod tests;
-mod transform;
 
 pub use context::{BuildContext, DEFAULT_LISTENER, Host, Lent};
 pub use error::{BuildError, RunError, RunErrorKind};

@@ -1,8 +1,10 @@
 //! One pipeline file: from its text to a [`Pipeline`], or to all that is wrong with it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::iter;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -36,57 +38,59 @@ const DAEMON_KEYS: [&str; 6] = ["listener", "admin", "hub", "app", "data_dir", "
 const PLANNED_KEYS: [(&str, &str); 2] =
     [("table", "`[table]`, a lookup table,"), ("test", "`[[test]]`, a test of the pipeline,")];
 
-/// Reads the pipeline file at `path`; the pipeline is complete only if there are no faults.
-pub(super) fn read_pipeline(
-    path: &Path,
-    settings: &DaemonSettings,
-    kinds: Kinds,
-) -> (Option<PipelineName>, Option<Pipeline>, Vec<Fault>) {
+/// What is known of one file after reading it.
+#[derive(Default)]
+pub(super) struct ReadFile {
+    /// The pipeline's name, if the file has a fit one.
+    pub(super) name: Option<PipelineName>,
+    /// The pipeline, if there are no faults.
+    pub(super) pipeline: Option<Pipeline>,
+    /// All that is wrong.
+    pub(super) faults: Vec<Fault>,
+    /// The files that it refers to by interpolation.
+    pub(super) files: BTreeSet<PathBuf>,
+}
+
+/// Reads the pipeline file at `path`.
+pub(super) fn read_pipeline(path: &Path, settings: &DaemonSettings, kinds: Kinds) -> ReadFile {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let name = match PipelineName::new(&stem) {
         Ok(name) => name,
         Err(error) => {
-            let fault = BuildError::new("W0005", error.to_string());
-            return (None, None, vec![whole(path, fault.help("rename the file"))]);
+            let error = BuildError::new("W0005", error.to_string()).help("rename the file");
+            return ReadFile { faults: vec![whole(path, error)], ..ReadFile::default() };
         }
     };
+    let failed = |faults| ReadFile { name: Some(name.clone()), faults, ..ReadFile::default() };
     let text = match read_text(path) {
         Ok(text) => text,
-        Err(fault) => return (Some(name), None, vec![fault]),
+        Err(fault) => return failed(vec![fault]),
     };
     let (table, syntax) = Table::parse(&text);
     if !syntax.is_empty() {
         let file = Arc::new(SourceFile::new(path, text));
-        let faults = syntax.into_iter().map(|error| file.fault(error, 0..0)).collect();
-        return (Some(name), None, faults);
+        return failed(syntax.into_iter().map(|error| file.fault(error, 0..0)).collect());
     }
     if table.entries.is_empty() {
         let help = "a pipeline has at least a `[[source]]` and a `[[sink]]`";
-        let fault = BuildError::new("W0008", "the file is empty").help(help);
-        return (Some(name), None, vec![whole(path, fault)]);
+        let error = BuildError::new("W0008", "the file is empty").help(help);
+        return failed(vec![whole(path, error)]);
     }
-    let (pipeline, faults) =
-        read_table(path, text, table, &Reader { name: &name, settings, kinds });
-    (Some(name), pipeline, faults)
+    read_table(path, text, table, &Reader { name: &name, settings, kinds })
 }
 
 /// Reads what is TOML already.
-fn read_table(
-    path: &Path,
-    text: String,
-    mut table: Table,
-    reader: &Reader<'_>,
-) -> (Option<Pipeline>, Vec<Fault>) {
+fn read_table(path: &Path, text: String, mut table: Table, reader: &Reader<'_>) -> ReadFile {
     let dir = path.parent().unwrap_or(Path::new(""));
     let mut interpolation = Interpolation::new(&reader.settings.environment, dir, &text);
     interpolation.table(&mut table);
-    let Interpolation { mut faults, secrets, .. } = interpolation;
+    let Interpolation { mut faults, secrets, files, .. } = interpolation;
     let mut digest = Sha256::new();
-    for part in std::iter::once(&text).chain(&secrets) {
+    for part in iter::once(&text).chain(&secrets) {
         digest.update(part.len().to_le_bytes());
         digest.update(part);
     }
-    let parts = reader.parts(table, &mut digest, &mut faults);
+    let parts = reader.parts(table, &mut faults);
     let file = Arc::new(SourceFile::new(path, text).hiding(secrets));
     faults.sort_by_key(|fault| fault.span.as_ref().map_or(0, |span| span.start));
     let faults: Vec<Fault> = faults.into_iter().map(|fault| file.fault(fault, 0..0)).collect();
@@ -100,7 +104,8 @@ fn read_table(
         transforms,
         sinks,
     };
-    (faults.is_empty().then_some(pipeline), faults)
+    let pipeline = faults.is_empty().then_some(pipeline);
+    ReadFile { name: Some(reader.name.clone()), pipeline, faults, files }
 }
 
 /// What a file is read with.
@@ -149,7 +154,7 @@ struct LimitKeys {
 }
 
 impl Reader<'_> {
-    fn parts(&self, mut table: Table, digest: &mut Sha256, faults: &mut Vec<BuildError>) -> Parts {
+    fn parts(&self, mut table: Table, faults: &mut Vec<BuildError>) -> Parts {
         let description = take_text(&mut table, "description", faults).map(Spanned::into_inner);
         let sources = take_tables(&mut table, "source", faults);
         let transforms = take_tables(&mut table, "transform", faults);
@@ -172,12 +177,7 @@ impl Reader<'_> {
             sources.into_iter().filter_map(|table| self.source(table, &mut names, faults));
         let sources = sources.collect();
         let transforms = transforms.into_iter();
-        let transforms = transforms.filter_map(|table| {
-            let transform = self.transform(table, &mut names, faults)?;
-            // A plugin that is replaced on disk makes the pipeline another one.
-            digest.update(std::fs::read(&transform.plugin_path).unwrap_or_default());
-            Some(transform)
-        });
+        let transforms = transforms.filter_map(|table| self.transform(table, &mut names, faults));
         let transforms = transforms.collect();
         let sinks = sinks.into_iter().filter_map(|table| self.sink(table, &mut names, faults));
         Parts { description, sources, transforms, sinks: sinks.collect() }
@@ -277,11 +277,7 @@ impl Reader<'_> {
     }
 
     /// The file of `plugin`.
-    fn plugin(
-        &self,
-        plugin: &Spanned<String>,
-        faults: &mut Vec<BuildError>,
-    ) -> Option<std::path::PathBuf> {
+    fn plugin(&self, plugin: &Spanned<String>, faults: &mut Vec<BuildError>) -> Option<PathBuf> {
         let name = plugin.get_ref();
         if ComponentId::new(self.name, name).is_err() {
             let message = format!("`{name}` is not the name of a plugin");

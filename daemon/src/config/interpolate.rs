@@ -3,13 +3,13 @@
 //! A value can so never change the structure of a file. Values that came in are marked hidden and
 //! remembered as secrets; `$$` stands for one `$`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::component::{BuildError, Node, Table, Value};
 
@@ -65,11 +65,14 @@ pub(super) struct Interpolation<'a> {
     pub(super) faults: Vec<BuildError>,
     /// What was put in.
     pub(super) secrets: Vec<String>,
+    /// The files that were looked for.
+    pub(super) files: BTreeSet<PathBuf>,
 }
 
 impl<'a> Interpolation<'a> {
     pub(super) fn new(environment: &'a Environment, dir: &'a Path, text: &'a str) -> Self {
-        Self { environment, dir, text, faults: Vec::new(), secrets: Vec::new() }
+        let (faults, secrets, files) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Self { environment, dir, text, faults, secrets, files }
     }
 
     /// Puts values into every string of `table`.
@@ -165,6 +168,7 @@ impl<'a> Interpolation<'a> {
 
     fn file(&mut self, path: &str) -> Result<String, BuildError> {
         let full = self.dir.join(path);
+        self.files.insert(full.clone());
         let fault = |why: String| {
             BuildError::new("W0106", format!("cannot read `{path}`: {why}"))
                 .help(format!("looked for {}", full.display()))

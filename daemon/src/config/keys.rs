@@ -50,44 +50,16 @@ pub(super) fn take_tables(
     faults: &mut Vec<BuildError>,
 ) -> Vec<Table> {
     let Some(Entry { node, .. }) = table.take(key) else { return Vec::new() };
-    let nodes = match node.value {
-        Value::Array(nodes) => nodes,
-        _ => {
-            let fault = wrong_type(key, &node, "an array of tables");
-            faults.push(fault.help(format!("write `[[{key}]]`, with double brackets")));
-            return Vec::new();
-        }
+    let Value::Array(nodes) = node.value else {
+        let fault = wrong_type(key, &node, "an array of tables");
+        faults.push(fault.help(format!("write `[[{key}]]`, with double brackets")));
+        return Vec::new();
     };
     let mut tables = Vec::with_capacity(nodes.len());
     for node in nodes {
         match node.value {
             Value::Table(table) => tables.push(table),
             _ => faults.push(wrong_type(key, &node, "a table")),
-        }
-    }
-    tables
-}
-
-/// Takes the tables under `[key.NAME]`, by name.
-pub(super) fn take_named(
-    table: &mut Table,
-    key: &str,
-    faults: &mut Vec<BuildError>,
-) -> Vec<(Spanned<String>, Table)> {
-    let Some(Entry { node, .. }) = table.take(key) else { return Vec::new() };
-    let Value::Table(named) = node.value else {
-        let fault = wrong_type(key, &node, "a table of tables");
-        faults.push(fault.help(format!("write `[{key}.NAME]`")));
-        return Vec::new();
-    };
-    let mut tables = Vec::with_capacity(named.entries.len());
-    for Entry { key: name, key_span, node } in named.entries {
-        match node.value {
-            Value::Table(table) => tables.push((Spanned::new(key_span, name), table)),
-            _ => {
-                let fault = wrong_type(&name, &node, "a table");
-                faults.push(fault.help(format!("write `[{key}.NAME]`")));
-            }
         }
     }
     tables

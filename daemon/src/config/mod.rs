@@ -12,7 +12,6 @@ mod json;
 mod keys;
 mod listing;
 mod names;
-mod overrides;
 mod plain;
 pub mod report;
 mod settings;
@@ -20,8 +19,9 @@ mod settings;
 mod tests;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use toml::Spanned;
@@ -35,9 +35,8 @@ use crate::wasm::Limits;
 pub use codes::CODES;
 pub use fault::{Fault, SourceFile};
 pub use interpolate::Environment;
-pub use overrides::Overrides;
 pub use plain::PlainFault;
-pub use settings::{DaemonSettings, ListenerSettings};
+pub use settings::{DaemonSettings, ListenerSettings, Overrides};
 pub use watch::{Watched, Watcher};
 
 /// What a directory of pipeline files says.
@@ -49,6 +48,8 @@ pub struct Loaded {
     pub broken: Vec<PipelineName>,
     /// Every fault of every file, in the order of files and lines.
     pub faults: Vec<Fault>,
+    /// The files that pipeline files refer to; they matter as much.
+    pub files: BTreeSet<PathBuf>,
 }
 
 /// What one pipeline file declares.
@@ -132,13 +133,8 @@ struct Kinds {
     sinks: &'static [SinkType],
 }
 
-/// Reads every pipeline file of `dir`.
-pub fn load(dir: &Path, settings: &DaemonSettings) -> Loaded {
-    load_paths(&[dir.to_owned()], settings)
-}
-
 /// Reads pipeline files, and every pipeline file of directories.
-pub fn load_paths(paths: &[PathBuf], settings: &DaemonSettings) -> Loaded {
+pub fn load(paths: &[PathBuf], settings: &DaemonSettings) -> Loaded {
     load_kinds(paths, settings, Kinds { sources: SOURCES, sinks: SINKS })
 }
 
@@ -147,13 +143,12 @@ fn load_kinds(paths: &[PathBuf], settings: &DaemonSettings, kinds: Kinds) -> Loa
     let (files, faults) = listing::pipeline_files(paths);
     loaded.faults = faults;
     for path in files {
-        let (name, pipeline, faults) = file::read_pipeline(&path, settings, kinds);
-        let is_whole = faults.is_empty();
-        loaded.faults.extend(faults);
-        match (pipeline, name) {
-            (Some(pipeline), _) if is_whole => loaded.pipelines.push(pipeline),
-            (_, Some(name)) => loaded.broken.push(name),
-            _ => {}
+        let file = file::read_pipeline(&path, settings, kinds);
+        loaded.faults.extend(file.faults);
+        loaded.files.extend(file.files);
+        match file.pipeline {
+            Some(pipeline) => loaded.pipelines.push(pipeline),
+            None => loaded.broken.extend(file.name),
         }
     }
     loaded

@@ -1,128 +1,159 @@
-//! The settings of the daemon: `weir.toml`, which may be absent, over the defaults.
+//! The daemon's settings: `weir.toml`, overridden by `WEIR_*` variables, overridden by flags.
 //!
-//! Environment variables and flags override it; see [`Overrides`]. Every fault is collected, and
-//! what is faulty keeps its default, so that the rest can still be checked.
+//! Everything has a default; the listener `public` and the hub `main` always exist.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use toml::Spanned;
 
 use super::interpolate::Interpolation;
-use super::keys::{not_offered, take_named};
-use super::listing::read_text;
-use super::{Environment, Fault, Overrides, SourceFile};
-use crate::component::{BuildError, DEFAULT_LISTENER, PipelineName, Settings, Table};
-use crate::live::HubSettings;
-use crate::units::Time;
+use super::keys::not_offered;
+use super::listing::{read_text, whole};
+use super::{Environment, Fault, SourceFile};
+use crate::component::{BuildError, DEFAULT_LISTENER, PipelineName, Settings, Table, did_you_mean};
+use crate::live::{HistoryLimits, HubSettings};
+use crate::units::{Size, Time};
 
-/// The hub that exists without being declared.
+/// The settings file that is read if it is there and no other is named.
+const DEFAULT_FILE: &str = "weir.toml";
+
+/// The hub that always exists.
 const DEFAULT_HUB: &str = "main";
 
-/// The daemon's settings.
+/// Keys that `weir.toml` will have one day, and what they are.
+const PLANNED_KEYS: [(&str, &str); 2] =
+    [("app", "`[app]`, a Pusher-style application,"), ("table", "`[table]`, a lookup table,")];
+
+/// Keys of pipeline files.
+const PIPELINE_KEYS: [&str; 4] = ["source", "transform", "sink", "test"];
+
+/// The most events that a hub may keep in memory.
+const HISTORY_EVENTS_MAX: usize = 1_000_000;
+
+/// Everything that is the daemon's and not a pipeline's.
 #[derive(Debug, Clone)]
 pub struct DaemonSettings {
-    /// Where compiled modules and, one day, journals are kept.
+    /// The file that was read, if any.
+    pub file: Option<PathBuf>,
+    /// Where compiled plugins are kept.
     pub data_dir: PathBuf,
     /// Where plugins are looked up; the first match wins.
     pub plugins: Vec<PathBuf>,
-    /// Where requests come in, by name; there is always `public`.
+    /// By name.
     pub listeners: BTreeMap<String, ListenerSettings>,
-    /// Where the admin plane listens.
-    pub admin_address: SocketAddr,
-    /// The live hubs, by name; there is always `main`.
+    /// The admin plane's address.
+    pub admin: SocketAddr,
+    /// By name.
     pub hubs: BTreeMap<String, HubSettings>,
-    /// What `${env:…}` in files refers to.
+    /// What files may interpolate.
     pub environment: Environment,
 }
 
-/// A `[listener.NAME]`.
+/// One listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListenerSettings {
-    /// What it binds.
+    /// Where it listens; port 0 takes any free one.
     pub address: SocketAddr,
+}
+
+/// What flags say.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--data-dir`.
+    pub data_dir: Option<PathBuf>,
+    /// `--listen`: the address of the listener `public`.
+    pub listen: Option<SocketAddr>,
+    /// `--admin`.
+    pub admin: Option<SocketAddr>,
+}
+
+/// The keys of `weir.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Keys {
+    data_dir: Option<PathBuf>,
+    plugins: Option<Vec<PathBuf>>,
+    listener: BTreeMap<Spanned<String>, ListenerKeys>,
+    admin: AdminKeys,
+    hub: BTreeMap<Spanned<String>, HubKeys>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ListenerKeys {
+    address: Option<Spanned<String>>,
+    tls: Option<Spanned<IgnoredAny>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct AdminKeys {
+    address: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct HubKeys {
+    history: HistoryKeys,
+    origins: Vec<String>,
+    /// Channels and patterns that one connection may subscribe to.
+    channels: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct HistoryKeys {
+    events: Option<Spanned<usize>>,
+    bytes: Option<Size>,
+    age: Option<Time>,
+    durable: Option<Spanned<bool>>,
 }
 
 impl Default for DaemonSettings {
     fn default() -> Self {
-        let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-        let public = ListenerSettings { address: loopback(8080) };
+        let public = ListenerSettings { address: SocketAddr::from(([127, 0, 0, 1], 8080)) };
         Self {
-            data_dir: PathBuf::from("./data"),
-            plugins: vec![PathBuf::from("./plugins/dist")],
+            file: None,
+            data_dir: PathBuf::from("data"),
+            plugins: vec![PathBuf::from("plugins/dist")],
             listeners: BTreeMap::from([(DEFAULT_LISTENER.to_owned(), public)]),
-            admin_address: loopback(9090),
+            admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
             hubs: BTreeMap::from([(DEFAULT_HUB.to_owned(), HubSettings::default())]),
             environment: Environment::default(),
         }
     }
 }
 
-/// The most events that a hub may keep in memory.
-const HISTORY_EVENTS_MAX: usize = 1_000_000;
-
-/// The keys of `weir.toml` outside of its tables by name.
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-struct TopKeys {
-    data_dir: Option<String>,
-    plugins: Option<Vec<String>>,
-    admin: AdminKeys,
-}
-
-/// The keys of `[admin]`.
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-struct AdminKeys {
-    address: Option<Spanned<String>>,
-}
-
-/// The keys of `[listener.NAME]`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ListenerKeys {
-    address: Spanned<String>,
-}
-
-/// The keys of `[hub.NAME]`.
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-struct HubKeys {
-    history: HistoryKeys,
-    origins: Vec<String>,
-}
-
-/// The keys of `history`.
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-struct HistoryKeys {
-    events: Option<Spanned<usize>>,
-    age: Option<Time>,
-    durable: Option<Spanned<bool>>,
-}
-
 impl DaemonSettings {
-    /// Settings from the file at `path`, if there is one, then from `environment`, then `overrides`.
+    /// Reads `path`, or `weir.toml` if it is there, then the variables, then the flags.
     ///
-    /// `None` means `weir.toml` in the working directory, which may be absent.
+    /// Answers all faults; where something is faulty, the settings hold its default.
     pub fn load(
         path: Option<&Path>,
-        environment: Environment,
         overrides: &Overrides,
+        environment: Environment,
     ) -> (Self, Vec<Fault>) {
         let mut settings = Self { environment, ..Self::default() };
-        let default = Path::new("weir.toml");
-        let mut faults = match path {
-            Some(path) => settings.read_file(path),
-            None if default.exists() => settings.read_file(default),
-            None => Vec::new(),
-        };
-        faults.extend(settings.apply(overrides));
+        let mut faults = Vec::new();
+        let default = Path::new(DEFAULT_FILE);
+        if let Some(path) = path.or_else(|| default.is_file().then_some(default)) {
+            settings.file = Some(path.to_owned());
+            faults.extend(settings.read(path));
+        }
+        faults.extend(settings.apply_variables());
+        settings.apply_flags(overrides);
+        faults.extend(settings.check());
         (settings, faults)
+    }
+
+    /// Where compiled plugins are kept.
+    pub fn modules_dir(&self) -> PathBuf {
+        self.data_dir.join("modules")
     }
 
     /// The file of the plugin `name`.
@@ -133,151 +164,230 @@ impl DaemonSettings {
 
     /// The names of all plugins that can be found.
     pub fn plugin_names(&self) -> Vec<String> {
-        let dirs = self.plugins.iter().filter_map(|dir| fs::read_dir(dir).ok());
-        let files = dirs.flatten().filter_map(|entry| Some(entry.ok()?.path()));
-        let plugins = files.filter(|file| file.extension().is_some_and(|end| end == "wasm"));
-        let mut names: Vec<String> =
-            plugins.filter_map(|file| Some(file.file_stem()?.to_str()?.to_owned())).collect();
+        let files = self.plugins.iter().filter_map(|dir| dir.read_dir().ok()).flatten();
+        let paths = files.filter_map(|file| Some(file.ok()?.path()));
+        let plugins = paths.filter(|path| path.extension().is_some_and(|end| end == "wasm"));
+        let names = plugins.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()));
+        let mut names: Vec<String> = names.collect();
         names.sort();
         names.dedup();
         names
     }
 
-    fn read_file(&mut self, path: &Path) -> Vec<Fault> {
+    fn read(&mut self, path: &Path) -> Vec<Fault> {
         let text = match read_text(path) {
             Ok(text) => text,
             Err(fault) => return vec![fault],
         };
         let (mut table, mut errors) = Table::parse(&text);
+        let dir = path.parent().unwrap_or(Path::new(""));
         let mut secrets = Vec::new();
         if errors.is_empty() {
-            let dir = path.parent().unwrap_or(Path::new("")).to_owned();
-            let environment = self.environment.clone();
-            let mut interpolation = Interpolation::new(&environment, &dir, &text);
+            let mut interpolation = Interpolation::new(&self.environment, dir, &text);
             interpolation.table(&mut table);
             errors = interpolation.faults;
             secrets = interpolation.secrets;
-            self.read_table(table, &dir, &mut errors);
+            for (key, what) in PLANNED_KEYS {
+                if let Some(entry) = table.take(key) {
+                    errors.push(not_offered(what, entry.key_span));
+                }
+            }
+            for key in PIPELINE_KEYS {
+                if let Some(entry) = table.take(key) {
+                    let error = BuildError::new("W0115", format!("`{key}` is part of a pipeline"));
+                    let help = "it belongs into a file of the pipelines directory";
+                    errors.push(error.help(help).at(entry.key_span));
+                }
+            }
+            match Settings::new(table).read() {
+                Ok(keys) => errors.extend(self.take(keys, dir)),
+                Err(own) => errors.extend(own),
+            }
         }
-        let file = Arc::new(SourceFile::new(path, text).hiding(secrets));
         errors.sort_by_key(|error| error.span.as_ref().map_or(0, |span| span.start));
+        let file = Arc::new(SourceFile::new(path, text).hiding(secrets));
         errors.into_iter().map(|error| file.fault(error, 0..0)).collect()
     }
 
-    fn read_table(&mut self, mut table: Table, dir: &Path, faults: &mut Vec<BuildError>) {
-        let planned = [("app", "`[app]`, a Pusher-style application,"), ("table", "`[table]`")];
-        for (key, what) in planned {
-            if let Some(entry) = table.take(key) {
-                faults.push(not_offered(what, entry.key_span));
-            }
+    /// Takes over what the file says; paths are relative to `dir`.
+    fn take(&mut self, keys: Keys, dir: &Path) -> Vec<BuildError> {
+        let mut faults = Vec::new();
+        if let Some(data_dir) = keys.data_dir {
+            self.data_dir = dir.join(data_dir);
         }
-        for key in ["source", "transform", "sink", "description"] {
-            if let Some(entry) = table.take(key) {
-                let fault = BuildError::new("W0101", format!("`{key}` is part of a pipeline"));
-                let help = "it belongs into a file of the pipelines directory";
-                faults.push(fault.help(help).at(entry.key_span));
-            }
-        }
-        for (name, table) in take_named(&mut table, "listener", faults) {
-            self.read_listener(&name, table, faults);
-        }
-        for (name, table) in take_named(&mut table, "hub", faults) {
-            self.read_hub(&name, table, faults);
-        }
-        let Some(keys) = read::<TopKeys>(table, faults) else { return };
-        self.data_dir = keys.data_dir.map_or(self.data_dir.clone(), |data_dir| dir.join(data_dir));
         if let Some(plugins) = keys.plugins {
-            self.plugins = plugins.iter().map(|plugins| dir.join(plugins)).collect();
+            self.plugins = plugins.into_iter().map(|plugins| dir.join(plugins)).collect();
         }
-        if let Some(address) = keys.admin.address {
-            match admin_address(address.get_ref()) {
-                Ok(parsed) => self.admin_address = parsed,
-                Err(fault) => faults.push(fault.at(address.span())),
+        for (name, listener) in keys.listener {
+            faults.extend(check_name(&name));
+            self.take_listener(name, listener, &mut faults);
+        }
+        if let Some(text) = &keys.admin.address {
+            let admin = address(text.get_ref()).and_then(private);
+            match admin {
+                Ok(admin) => self.admin = admin,
+                Err(error) => faults.push(error.at(text.span())),
             }
         }
+        for (name, hub) in keys.hub {
+            faults.extend(check_name(&name));
+            self.take_hub(name.into_inner(), hub, &mut faults);
+        }
+        faults
     }
 
-    fn read_listener(
+    fn take_listener(
         &mut self,
-        name: &Spanned<String>,
-        mut table: Table,
+        name: Spanned<String>,
+        keys: ListenerKeys,
         faults: &mut Vec<BuildError>,
     ) {
-        check_name(name, faults);
-        if let Some(tls) = table.take("tls") {
-            let fault = not_offered("`tls`", tls.key_span);
+        if let Some(tls) = keys.tls {
+            let fault = not_offered("`tls`", tls.span());
             faults.push(fault.help("let a proxy in front of the listener speak TLS"));
         }
-        let Some(keys) = read::<ListenerKeys>(table, faults) else { return };
-        let address = match address(keys.address.get_ref()) {
-            Ok(address) => address,
-            Err(fault) => return faults.push(fault.at(keys.address.span())),
-        };
-        let twin = self.listeners.iter().find(|(known, listener)| {
-            listener.address == address && address.port() != 0 && *known != name.get_ref()
+        let given = keys.address.map(|text| {
+            address(text.get_ref()).map_err(|error| faults.push(error.at(text.span()))).ok()
         });
-        if let Some((twin, _)) = twin {
-            let message = format!("the listener `{twin}` has that address already");
-            faults.push(BuildError::new("W0504", message).at(keys.address.span()));
-        }
-        self.listeners.insert(name.get_ref().clone(), ListenerSettings { address });
-    }
-
-    fn read_hub(&mut self, name: &Spanned<String>, table: Table, faults: &mut Vec<BuildError>) {
-        check_name(name, faults);
-        let Some(HubKeys { history, origins }) = read(table, faults) else { return };
-        if let Some(durable) = history.durable.filter(|durable| *durable.get_ref()) {
-            let fault = not_offered("a durable history", durable.span());
-            faults.push(fault.help("`durable = false` keeps history in memory"));
-        }
-        let mut hub = HubSettings { origins, ..HubSettings::default() };
-        if let Some(events) = history.events {
-            hub.history.events_max = *events.get_ref();
-            if hub.history.events_max > HISTORY_EVENTS_MAX {
-                let message = format!("a hub keeps at most {HISTORY_EVENTS_MAX} events");
-                faults.push(BuildError::new("W0114", message).at(events.span()));
+        let default = self.listeners.get(name.get_ref()).map(|listener| listener.address);
+        match given.unwrap_or(default) {
+            Some(address) => {
+                self.listeners.insert(name.into_inner(), ListenerSettings { address });
+            }
+            // Its address is faulty, which is told already.
+            None if given.is_some() => {}
+            None => {
+                let message = format!("the listener `{name}` has no address");
+                let help = "add one, as in `address = \"127.0.0.1:8081\"`";
+                faults.push(BuildError::new("W0501", message).help(help).at(name.span()));
             }
         }
-        hub.history.age_max = history.age.map_or(hub.history.age_max, |age| age.0);
-        self.hubs.insert(name.get_ref().clone(), hub);
+    }
+
+    fn take_hub(&mut self, name: String, keys: HubKeys, faults: &mut Vec<BuildError>) {
+        if let Some(durable) = keys.history.durable.filter(|durable| *durable.get_ref()) {
+            let fault = not_offered("`durable = true`", durable.span());
+            faults.push(fault.help("history is kept in memory; write `durable = false`"));
+        }
+        let defaults = HubSettings::default();
+        let events = keys.history.events;
+        if let Some(events) = events.as_ref().filter(|&n| *n.get_ref() > HISTORY_EVENTS_MAX) {
+            let message = format!("a hub keeps at most {HISTORY_EVENTS_MAX} events");
+            faults.push(BuildError::new("W0114", message).at(events.span()));
+        }
+        let history = HistoryLimits {
+            events_max: events.map_or(defaults.history.events_max, Spanned::into_inner),
+            bytes_max: keys.history.bytes.map_or(defaults.history.bytes_max, |size| size.0),
+            age_max: keys.history.age.map_or(defaults.history.age_max, |time| time.0),
+        };
+        let channels_max = keys.channels.unwrap_or(defaults.channels_max);
+        let origins = keys.origins;
+        self.hubs.insert(name, HubSettings { history, channels_max, origins, ..defaults });
+    }
+
+    /// Takes over the variables. Those that are none of ours are passed over: a Kubernetes service
+    /// named `weir` sets many.
+    fn apply_variables(&mut self) -> Vec<Fault> {
+        let environment = self.environment.clone();
+        let mut faults = Vec::new();
+        for (variable, text) in environment.iter().filter(|(_, text)| !text.is_empty()) {
+            let applied = match variable {
+                "WEIR_DATA_DIR" => {
+                    self.data_dir = PathBuf::from(text);
+                    Ok(())
+                }
+                "WEIR_PLUGINS" => {
+                    self.plugins = std::env::split_paths(text).collect();
+                    Ok(())
+                }
+                "WEIR_ADMIN_ADDRESS" => {
+                    address(text).and_then(private).map(|address| self.admin = address)
+                }
+                _ => self.apply_listener_variable(variable, text),
+            };
+            faults.extend(applied.err().map(|error| whole(Path::new(variable), error)));
+        }
+        faults
+    }
+
+    fn apply_listener_variable(&mut self, variable: &str, text: &str) -> Result<(), BuildError> {
+        let name = variable.strip_prefix("WEIR_LISTENER_");
+        let Some(name) = name.and_then(|name| name.strip_suffix("_ADDRESS")) else {
+            return Ok(());
+        };
+        let address = address(text)?;
+        let mut known = self.listeners.iter_mut();
+        if let Some((_, settings)) = known.find(|(known, _)| variable_name(known) == name) {
+            settings.address = address;
+            return Ok(());
+        }
+        let name = name.to_lowercase();
+        let known: Vec<&str> = self.listeners.keys().map(String::as_str).collect();
+        let error = BuildError::new("W0505", format!("there is no listener `{name}`"));
+        Err(error.help(did_you_mean(&name, &known, "listeners")))
+    }
+
+    fn apply_flags(&mut self, flags: &Overrides) {
+        if let Some(data_dir) = &flags.data_dir {
+            self.data_dir.clone_from(data_dir);
+        }
+        if let Some(admin) = flags.admin {
+            self.admin = admin;
+        }
+        if let Some(address) = flags.listen {
+            self.listeners.insert(DEFAULT_LISTENER.to_owned(), ListenerSettings { address });
+        }
+    }
+
+    /// What is wrong with the settings as a whole, wherever they came from.
+    fn check(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let file = self.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        if let Err(error) = private(self.admin) {
+            faults.push(whole(Path::new("--admin"), error));
+        }
+        let own = self.listeners.iter().map(|(name, listener)| (name.as_str(), listener.address));
+        let mut taken: BTreeMap<SocketAddr, &str> = BTreeMap::new();
+        for (name, address) in own.chain([("admin", self.admin)]) {
+            if address.port() == 0 {
+                continue;
+            }
+            if let Some(other) = taken.insert(address, name) {
+                let message = format!("`{other}` and `{name}` both listen on {address}");
+                let error = BuildError::new("W0504", message).help("give each its own port");
+                faults.push(whole(file, error));
+            }
+        }
+        faults
     }
 }
 
-/// Reads an address to bind.
-pub(super) fn address(text: &str) -> Result<SocketAddr, BuildError> {
+fn address(text: &str) -> Result<SocketAddr, BuildError> {
     text.parse().map_err(|_not_an_address| {
-        let help = "write an IP address and a port: `127.0.0.1:8080` for this machine alone, \
-                    `0.0.0.0:8080` for everybody";
-        BuildError::new("W0501", format!("`{text}` is not an address to listen on")).help(help)
+        let help = "an address is an IP address and a port: `127.0.0.1:8080` for this machine \
+                    alone, `0.0.0.0:8080` for everybody";
+        BuildError::new("W0501", format!("`{text}` is not an address")).help(help)
     })
 }
 
-/// Reads the address of the admin plane, which asks nobody for credentials.
-pub(super) fn admin_address(text: &str) -> Result<SocketAddr, BuildError> {
-    let address = address(text)?;
+/// The address of the admin plane, which asks nobody who they are.
+fn private(address: SocketAddr) -> Result<SocketAddr, BuildError> {
     if address.ip().is_loopback() {
         return Ok(address);
     }
-    let message = format!("the admin plane on `{address}` would be open to others");
-    let help = "credentials for it are not offered yet; use a loopback address such as \
-                `127.0.0.1:9090` and reach it through a tunnel or a proxy that asks for them";
+    let message = format!("the admin address {address} is open to other machines");
+    let help = "the admin API has no access control yet; use a loopback address such as \
+                `127.0.0.1:9090` and reach it through a tunnel or a proxy";
     Err(BuildError::new("W0502", message).help(help))
 }
 
-/// Reads `table`, collecting what is wrong.
-fn read<C: serde::de::DeserializeOwned>(table: Table, faults: &mut Vec<BuildError>) -> Option<C> {
-    match Settings::new(table).read() {
-        Ok(keys) => Some(keys),
-        Err(errors) => {
-            faults.extend(errors);
-            None
-        }
-    }
+/// Names of listeners and hubs follow the rule of all names.
+fn check_name(name: &Spanned<String>) -> Option<BuildError> {
+    let error = PipelineName::new(name.get_ref()).err()?;
+    Some(BuildError::new("W0111", error.to_string()).at(name.span()))
 }
 
-/// Names of listeners and hubs follow the rule of all names.
-fn check_name(name: &Spanned<String>, faults: &mut Vec<BuildError>) {
-    if let Err(error) = PipelineName::new(name.get_ref()) {
-        faults.push(BuildError::new("W0111", error.to_string()).at(name.span()));
-    }
+/// How a listener's name reads in the name of a variable.
+fn variable_name(name: &str) -> String {
+    name.to_uppercase().replace('-', "_")
 }

@@ -117,6 +117,11 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Whether the step's `config` is to blame, not the file.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Configure { .. })
+    }
+
     /// What its author or the operator can do about it.
     pub fn help(&self) -> Option<String> {
         Some(match self {

@@ -17,7 +17,7 @@ const FILES_MAX: usize = 10_000;
 #[derive(Debug, Clone, Default)]
 pub struct Watched {
     /// Directories, each with the extension of the files in it that matter.
-    pub directories: Vec<(PathBuf, &'static str)>,
+    pub dirs: Vec<(PathBuf, &'static str)>,
     /// Single files, which need not exist.
     pub files: Vec<PathBuf>,
 }
@@ -49,7 +49,7 @@ impl Watched {
     /// The directories in which something must happen before a file can change.
     pub(super) fn directories(&self, also: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
         let mut directories = BTreeSet::new();
-        for (directory, _) in &self.directories {
+        for (directory, _) in &self.dirs {
             let directory = absolute(directory);
             // A directory that is replaced as a whole is seen from the one above it.
             directories.extend(nearest(directory.parent()));
@@ -68,7 +68,7 @@ impl Watched {
     /// All files that matter now.
     fn files(&self, also: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
         let mut files: BTreeSet<PathBuf> = also.iter().chain(&self.files).cloned().collect();
-        for (directory, extension) in &self.directories {
+        for (directory, extension) in &self.dirs {
             let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
             let entries = entries.map(|entry| entry.path());
             let matching = entries.filter(|path| path.extension().is_some_and(|e| e == *extension));

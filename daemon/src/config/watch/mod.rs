@@ -56,11 +56,15 @@ struct Shared {
 }
 
 impl Watcher {
-    /// Watches `watched` on a thread of `tasks`; whatever changes from now on is told.
+    /// Watches `watched` on a thread of its own; whatever changes from now on is told.
     ///
     /// # Errors
     /// If the system gives no more threads.
-    pub fn new(watched: Watched, tasks: &Tasks) -> io::Result<Self> {
+    pub fn new(watched: Watched) -> io::Result<Self> {
+        Self::on(watched, &Tasks::default())
+    }
+
+    fn on(watched: Watched, tasks: &Tasks) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         // One place is enough: a waker that finds it taken has nothing to add.
         let (waker, woken) = sync_channel(1);
@@ -81,7 +85,7 @@ impl Watcher {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn changed(&self) {
+    pub async fn changed(&mut self) {
         self.shared.changed.notified().await;
     }
 }
@@ -133,7 +137,7 @@ impl Eyes {
             let waited = if self.is_blind {
                 woken.recv_timeout(POLL)
             } else {
-                woken.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                woken.recv().map_err(RecvTimeoutError::from)
             };
             if waited == Err(RecvTimeoutError::Disconnected) {
                 return;

@@ -15,17 +15,17 @@ const SOON: Duration = Duration::from_secs(10);
 
 fn watch(directory: &Directory) -> Watcher {
     let watched = Watched {
-        directories: vec![(directory.path("pipelines"), "toml")],
+        dirs: vec![(directory.path("pipelines"), "toml")],
         files: vec![directory.path("weir.toml")],
     };
-    Watcher::new(watched, &Tasks::default()).unwrap()
+    Watcher::new(watched).unwrap()
 }
 
-async fn is_told(watcher: &Watcher) {
+async fn is_told(watcher: &mut Watcher) {
     timeout(SOON, watcher.changed()).await.expect("the change is told");
 }
 
-async fn is_quiet(watcher: &Watcher) {
+async fn is_quiet(watcher: &mut Watcher) {
     let quiet = timeout(QUIET * 4, watcher.changed()).await;
     assert!(quiet.is_err(), "nothing changed");
 }
@@ -40,30 +40,30 @@ fn replace(path: &Path, text: &str) {
 async fn edits_renames_and_removals_are_told() {
     let directory = Directory::new();
     let file = directory.write("pipelines/a.toml", "1");
-    let watcher = watch(&directory);
+    let mut watcher = watch(&directory);
     fs::write(&file, "2").unwrap();
-    is_told(&watcher).await;
+    is_told(&mut watcher).await;
     replace(&file, "3");
-    is_told(&watcher).await;
+    is_told(&mut watcher).await;
     directory.write("pipelines/b.toml", "1");
-    is_told(&watcher).await;
+    is_told(&mut watcher).await;
     fs::remove_file(&file).unwrap();
-    is_told(&watcher).await;
+    is_told(&mut watcher).await;
     directory.write("weir.toml", "1");
-    is_told(&watcher).await;
-    is_quiet(&watcher).await;
+    is_told(&mut watcher).await;
+    is_quiet(&mut watcher).await;
 }
 
 #[tokio::test]
 async fn what_leaves_the_content_alone_is_not_told() {
     let directory = Directory::new();
     let file = directory.write("pipelines/a.toml", "1");
-    let watcher = watch(&directory);
+    let mut watcher = watch(&directory);
     fs::write(&file, "1").unwrap();
     replace(&file, "1");
     directory.write("pipelines/.a.toml.swp", "x");
     directory.write("pipelines/notes.txt", "x");
-    is_quiet(&watcher).await;
+    is_quiet(&mut watcher).await;
 }
 
 #[tokio::test]
@@ -74,28 +74,28 @@ async fn a_swapped_link_to_a_directory_is_told() {
     let dir = directory.path("pipelines");
     symlink("..1", dir.join("..data")).unwrap();
     symlink("..data/a.toml", dir.join("a.toml")).unwrap();
-    let watcher = watch(&directory);
+    let mut watcher = watch(&directory);
     symlink("..2", dir.join("..tmp")).unwrap();
     fs::rename(dir.join("..tmp"), dir.join("..data")).unwrap();
-    is_told(&watcher).await;
+    is_told(&mut watcher).await;
     fs::remove_dir_all(dir.join("..1")).unwrap();
-    is_quiet(&watcher).await;
+    is_quiet(&mut watcher).await;
     directory.write("pipelines/..2/a.toml", "3");
-    is_told(&watcher).await;
+    is_told(&mut watcher).await;
 }
 
 #[tokio::test]
 async fn a_directory_that_comes_back_is_watched_again() {
     let directory = Directory::new();
     directory.write("pipelines/a.toml", "1");
-    let watcher = watch(&directory);
+    let mut watcher = watch(&directory);
     for round in 0..3 {
         fs::remove_dir_all(directory.path("pipelines")).unwrap();
-        is_told(&watcher).await;
-        directory.write("pipelines/a.toml", &format!("back {round}"));
-        is_told(&watcher).await;
-        directory.write("pipelines/a.toml", &format!("edited {round}"));
-        is_told(&watcher).await;
+        is_told(&mut watcher).await;
+        directory.write("pipelines/a.toml", format!("back {round}"));
+        is_told(&mut watcher).await;
+        directory.write("pipelines/a.toml", format!("edited {round}"));
+        is_told(&mut watcher).await;
     }
 }
 
@@ -103,7 +103,7 @@ async fn a_directory_that_comes_back_is_watched_again() {
 async fn a_storm_of_edits_is_told_a_few_times() {
     let directory = Directory::new();
     let file = directory.write("pipelines/a.toml", "0");
-    let watcher = watch(&directory);
+    let mut watcher = watch(&directory);
     let storm = std::thread::spawn(move || {
         for edit in 0..2_500 {
             fs::write(&file, edit.to_string()).unwrap();
@@ -122,19 +122,19 @@ async fn a_storm_of_edits_is_told_a_few_times() {
 async fn files_that_others_refer_to_are_watched_too() {
     let directory = Directory::new();
     let secret = directory.write("secrets/key", "1");
-    let watcher = watch(&directory);
+    let mut watcher = watch(&directory);
     watcher.watch_also(BTreeSet::from([secret.clone()]));
-    is_quiet(&watcher).await;
+    is_quiet(&mut watcher).await;
     fs::write(&secret, "2").unwrap();
-    is_told(&watcher).await;
+    is_told(&mut watcher).await;
 }
 
 #[tokio::test]
 async fn the_thread_ends_with_the_watcher() {
     let directory = Directory::new();
+    let watched = Watched { dirs: vec![(PathBuf::from("/"), "toml")], files: vec![] };
     let tasks = Tasks::default();
-    let watched = Watched { directories: vec![(PathBuf::from("/"), "toml")], files: vec![] };
-    let watcher = Watcher::new(watched, &tasks).unwrap();
+    let watcher = Watcher::on(watched, &tasks).unwrap();
     drop(watcher);
     assert_eq!(tasks.ended(SOON).await, 0);
     drop(directory);
