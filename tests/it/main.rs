@@ -2,6 +2,7 @@
 
 mod admin;
 mod bad_input;
+mod faults;
 mod live;
 mod publish;
 mod rabbitmq;

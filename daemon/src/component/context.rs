@@ -73,6 +73,7 @@ impl<'a> BuildContext<'a> {
             let known = self.host.hubs.names().join("`, `");
             BuildError::new("W0301", format!("there is no hub `{name}`"))
                 .help(format!("known hubs: `{known}`; add `[hub.{name}]` to weir.toml"))
+                .about("hub")
         })
     }
 
@@ -97,13 +98,13 @@ impl<'a> BuildContext<'a> {
             let message = format!("there is no listener `{listener}`");
             let help =
                 format!("known listeners: `{known}`; add `[listener.{listener}]` to weir.toml");
-            return Err(BuildError::new("W0302", message).help(help));
+            return Err(BuildError::new("W0302", message).help(help).about("listener"));
         }
         let is_plain = path.starts_with('/') && !path.contains(['?', '#', '*', ' ']);
         if !is_plain {
             let message = format!("`{path}` is not a path to serve");
             let help = "a path starts with `/` and has no `?`, `#`, `*` or space";
-            return Err(BuildError::new("W0303", message).help(help));
+            return Err(BuildError::new("W0303", message).help(help).about("path"));
         }
         let mount = Mount { listener: listener.to_owned(), path: path.to_owned(), endpoint };
         self.mounts.borrow_mut().push(mount);

@@ -15,6 +15,8 @@ pub struct BuildError {
     pub message: String,
     /// Where in the file, in bytes; the component's header where nothing better is known.
     pub span: Option<Range<usize>>,
+    /// The setting that is wrong, where its place is not known.
+    pub key: Option<&'static str>,
     /// What to do about it.
     pub help: Option<String>,
 }
@@ -22,13 +24,20 @@ pub struct BuildError {
 impl BuildError {
     /// An error with a code from `config/fault.rs`.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), span: None, help: None }
+        Self { code, message: message.into(), span: None, key: None, help: None }
     }
 
     /// Adds what to do about it.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Points at the value of the setting `key`.
+    #[must_use]
+    pub fn about(mut self, key: &'static str) -> Self {
+        self.key = Some(key);
         self
     }
 

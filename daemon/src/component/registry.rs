@@ -54,7 +54,7 @@ impl SourceType {
                 let config = settings.read()?;
                 match S::build(config, cx) {
                     Ok(source) => Ok(Box::new(source)),
-                    Err(error) => Err(vec![error]),
+                    Err(error) => Err(vec![settings.locate(error)]),
                 }
             },
         }
@@ -93,7 +93,7 @@ impl SinkType {
                 let config = settings.read()?;
                 match S::build(config, cx) {
                     Ok(sink) => Ok(Box::new(sink)),
-                    Err(error) => Err(vec![error]),
+                    Err(error) => Err(vec![settings.locate(error)]),
                 }
             },
         }

@@ -31,9 +31,14 @@ impl Settings {
         Self { table }
     }
 
-    /// Where the value of `key` is in the file, if it is given.
-    pub fn span_of(&self, key: &str) -> Option<Range<usize>> {
-        self.table.get(key).map(|entry| entry.node.span.clone())
+    /// The same error, pointing at the setting that it is about.
+    #[must_use]
+    pub fn locate(&self, mut error: BuildError) -> BuildError {
+        if error.span.is_none() {
+            let entry = error.key.and_then(|key| self.table.get(key));
+            error.span = entry.map(|entry| entry.node.span.clone());
+        }
+        error
     }
 
     /// Reads the settings as `C`.

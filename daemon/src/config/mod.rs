@@ -16,7 +16,7 @@ mod plain;
 pub mod report;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod watch;
 
 use std::collections::BTreeSet;

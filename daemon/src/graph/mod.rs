@@ -5,6 +5,8 @@
 
 pub mod diff;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
 use crate::chain::{Links, Target};
 use crate::config::{Fault, Pipeline};
