@@ -246,7 +246,7 @@ fn announce(observed: &Observed, admin: SocketAddr, demo: bool) {
 
 /// What the daemon itself serves on its listeners.
 fn own_mounts(host: &Arc<Host>, demo: bool, sessions: &Stop) -> Vec<Mount> {
-    let mut mounts: Vec<Mount> = Vec::new();
+    let mut mounts = live::mounts(&host.hubs, DEFAULT_LISTENER, &host.tasks, sessions);
     if demo {
         mounts.extend(demo::mounts(DEFAULT_LISTENER));
     }

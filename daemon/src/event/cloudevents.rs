@@ -11,6 +11,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::codec::{base64, percent_decoded};
+use super::encode::is_json;
 use super::json::JsonError;
 use crate::units;
 
@@ -126,7 +127,11 @@ impl<'a> Spelled<'a> {
         self.content_type.as_deref().or(implied)
     }
 
-    fn put(&mut self, name: Cow<'a, str>, value: Cow<'a, str>) -> Result<(), JsonError> {
+    /// Gives the attribute `name` the text `value`.
+    ///
+    /// # Errors
+    /// If it has one already, or either is malformed.
+    pub fn put(&mut self, name: Cow<'a, str>, value: Cow<'a, str>) -> Result<(), JsonError> {
         let value_max = if name == "id" { ID_MAX } else { ATTRIBUTE_MAX };
         if value.is_empty() || value.len() > value_max || value.contains(char::is_control) {
             return Err(JsonError::new(format_args!(
@@ -288,7 +293,7 @@ impl<'a> Raw<'a> {
             }
         };
         if let Payload::Bytes(bytes) = &spelled.payload
-            && spelled.content_type.as_deref().is_none_or(is_json)
+            && is_json(spelled.content_type.as_deref())
         {
             super::json::check(bytes)?;
         }
@@ -296,17 +301,9 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// Whether data of this media type is JSON.
-pub fn is_json(media_type: &str) -> bool {
-    let essence = media_type.split(';').next().unwrap_or_default().trim_end();
-    let suffix = essence.len().saturating_sub("+json".len());
-    essence.eq_ignore_ascii_case(JSON)
-        || essence.get(suffix..).is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json"))
-}
-
 /// What the member `data` stands for: a JSON value, or the text of another media type.
 fn payload<'a>(text: &'a str, content_type: Option<&str>) -> Payload<'a> {
-    let is_text = text.starts_with('"') && !content_type.is_none_or(is_json);
+    let is_text = text.starts_with('"') && !is_json(content_type);
     if !is_text {
         return Payload::Json(text);
     }

@@ -251,6 +251,9 @@ impl Future for Answering {
         let this = &mut *self;
         this.reply.as_mut().poll(cx).map(|reply| {
             this.site.stats.answered(reply.status());
+            if let Some(Turn(pace)) = &this.turn {
+                pace.refuse(reply.status().is_client_error());
+            }
             let turn = this.turn.take();
             Ok(reply.map(|body| Answered { body, _turn: turn }))
         })

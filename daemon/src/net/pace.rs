@@ -7,8 +7,8 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -47,7 +47,12 @@ pub(super) enum Phase {
     Head,
     /// A request is being answered.
     Busy,
+    /// Everything is said; the other end may still be sending.
+    Closing,
 }
+
+/// How long the other end may go on sending after the last reply.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Since when a connection has been doing what it does.
 ///
@@ -59,12 +64,20 @@ pub(super) struct Pace {
     phase: AtomicU64,
     /// Since when the socket takes no more, in milliseconds since `start`; 0 while it does.
     blocked: AtomicU64,
+    /// Whether a request was refused, so that the rest of it may still be on its way.
+    is_refused: AtomicBool,
 }
 
 impl Pace {
     pub(super) fn new() -> Self {
         let phase = AtomicU64::new(Phase::Head as u64);
-        Self { start: Instant::now(), phase, blocked: AtomicU64::new(0) }
+        let (blocked, is_refused) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { start: Instant::now(), phase, blocked, is_refused }
+    }
+
+    /// Notes whether the request at hand is refused.
+    pub(super) fn refuse(&self, is_refused: bool) {
+        self.is_refused.store(is_refused, Ordering::Relaxed);
     }
 
     pub(super) fn enter(&self, phase: Phase) {
@@ -75,7 +88,8 @@ impl Pace {
         match self.phase.load(Ordering::Relaxed) & 3 {
             0 => Phase::Idle,
             1 => Phase::Head,
-            _ => Phase::Busy,
+            2 => Phase::Busy,
+            _ => Phase::Closing,
         }
     }
 
@@ -86,6 +100,7 @@ impl Pace {
             Phase::Idle => Some((self.start + since + deadlines.idle, Cut::Idle)),
             Phase::Head => Some((self.start + since + deadlines.head, Cut::SlowHead)),
             Phase::Busy => None,
+            Phase::Closing => Some((self.start + since + LINGER, Cut::Unread)),
         };
         let blocked = self.blocked.load(Ordering::Relaxed);
         let of_write = (blocked > 0).then(|| {
@@ -122,6 +137,21 @@ impl Socket {
     /// The socket itself, for a connection that no longer speaks HTTP.
     pub fn into_inner(self) -> TcpStream {
         self.stream
+    }
+
+    /// Reads what the other end still sends, to its end. Closing a socket that holds unread bytes
+    /// would take the last reply away from the other end.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut scratch = [0; 4_096];
+        // Not without end: whoever is faster than this loop is cut off.
+        for _ in 0..64 {
+            let mut unread = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut unread))?;
+            if unread.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Says something before the connection is closed, if the socket takes it at once.
@@ -175,6 +205,16 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let phase = self.pace.phase();
+        if phase != Phase::Closing {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            let may_be_sending =
+                phase == Phase::Head || self.pace.is_refused.load(Ordering::Relaxed);
+            if !may_be_sending {
+                return Poll::Ready(Ok(()));
+            }
+            self.pace.enter(Phase::Closing);
+        }
+        self.poll_discard(cx)
     }
 }

@@ -21,11 +21,14 @@ pub enum Cut {
     Idle,
     /// The other end took no bytes of a reply for too long.
     SlowRead,
+    /// The other end went on sending after it had been refused.
+    Unread,
 }
 
 impl Cut {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Self; 4] = [Self::Malformed, Self::SlowHead, Self::Idle, Self::SlowRead];
+    pub const ALL: [Self; 5] =
+        [Self::Malformed, Self::SlowHead, Self::Idle, Self::SlowRead, Self::Unread];
 
     /// The label in metrics.
     pub fn name(self) -> &'static str {
@@ -34,6 +37,7 @@ impl Cut {
             Self::SlowHead => "slow_head",
             Self::Idle => "idle",
             Self::SlowRead => "slow_read",
+            Self::Unread => "unread",
         }
     }
 }
