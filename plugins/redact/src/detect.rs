@@ -10,7 +10,7 @@ use serde::Deserialize;
 /// What can be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Detector {
+pub(crate) enum Detector {
     /// An e-mail address.
     Email,
     /// A payment card number: 13 to 19 digits that pass the Luhn check (ISO/IEC 7812-1).
@@ -22,7 +22,7 @@ pub enum Detector {
 }
 
 /// Finds what `detectors` look for.
-pub fn find(detectors: &[Detector], text: &str) -> Vec<Range<usize>> {
+pub(crate) fn find(detectors: &[Detector], text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for detector in detectors {
         match detector {
