@@ -1,12 +1,5 @@
 //! The end-to-end tests: one file per promise, all against the real binary.
 
-mod admin;
-mod bad_input;
 mod faults;
-mod live;
-mod publish;
 mod rabbitmq;
-mod readme;
-mod reload;
-mod shutdown;
 mod tidy;

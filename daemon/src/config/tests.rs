@@ -1,3 +1,5 @@
+//! What `config` promises, tried out.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! What `graph` promises, tried out.
+
 use std::collections::BTreeMap;
 
 use super::Graph;

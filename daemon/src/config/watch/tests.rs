@@ -1,3 +1,5 @@
+//! What `watch` promises, tried out.
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;

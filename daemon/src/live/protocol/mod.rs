@@ -2,3 +2,6 @@
 
 pub(super) mod sse;
 pub(super) mod weir;
+
+#[cfg(test)]
+mod tests;

@@ -21,9 +21,19 @@ pub(in crate::live) fn write_comment(out: &mut Vec<u8>) {
     out.extend_from_slice(b":\n\n");
 }
 
-/// Appends `welcome`, with the place where the subscription starts.
-pub(in crate::live) fn write_welcome(session: (&str, u64), cursor: Cursor, out: &mut Vec<u8>) {
-    append(out, format_args!("event: welcome\nid: {cursor}\ndata: "));
+/// Appends `welcome`. It moves the subscriber's place only where nothing is replayed: whoever is
+/// cut off during a replay resumes from where it was before.
+pub(in crate::live) fn write_welcome(
+    session: (&str, u64),
+    cursor: Cursor,
+    is_replaying: bool,
+    out: &mut Vec<u8>,
+) {
+    append(out, format_args!("event: welcome\n"));
+    if !is_replaying {
+        append(out, format_args!("id: {cursor}\n"));
+    }
+    append(out, format_args!("data: "));
     let mut data = Vec::new();
     weir::write_welcome(session, 0, Some(cursor), &mut data);
     out.extend_from_slice(&data);
@@ -48,6 +58,15 @@ pub(in crate::live) fn write_gap(patterns: &[Pattern], missed: &Missed, out: &mu
         out.extend_from_slice(&data);
         out.extend_from_slice(b"\n\n");
     }
+}
+
+/// Appends `bye`, and the time after which to come back, for `EventSource` too.
+pub(in crate::live) fn write_bye(after: u64, out: &mut Vec<u8>) {
+    append(out, format_args!("event: bye\nretry: {after}\ndata: "));
+    let mut data = Vec::new();
+    weir::write_bye("drain", after, &mut data);
+    out.extend_from_slice(&data);
+    out.extend_from_slice(b"\n\n");
 }
 
 fn append(out: &mut Vec<u8>, text: Arguments<'_>) {

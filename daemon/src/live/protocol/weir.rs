@@ -175,13 +175,7 @@ pub(in crate::live) fn write_subok(
     start_reply("subok", tag, out);
     let Joined { cursor, replayed, missed } = joined;
     append(out, format_args!(r#","cursor":"{cursor}","replayed":{replayed},"gaps":["#));
-    if let Some(missed) = missed {
-        for (index, pattern) in patterns.iter().enumerate() {
-            out.extend_from_slice(if index == 0 { b"{" } else { b",{" });
-            write_gap_members(pattern, missed, out);
-            out.push(b'}');
-        }
-    }
+    write_gaps(patterns, missed.as_ref(), out);
     out.extend_from_slice(b"]}");
 }
 
@@ -209,6 +203,20 @@ pub(in crate::live) fn write_error(refused: &Refused<'_>, out: &mut Vec<u8>) {
         write_string(hint, out);
     }
     out.push(b'}');
+}
+
+/// Appends the items of a JSON array, one gap for each pattern if events are missing.
+pub(in crate::live) fn write_gaps(
+    patterns: &[Pattern],
+    missed: Option<&Missed>,
+    out: &mut Vec<u8>,
+) {
+    let Some(missed) = missed else { return };
+    for (index, pattern) in patterns.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"{" } else { b",{" });
+        write_gap_members(pattern, missed, out);
+        out.push(b'}');
+    }
 }
 
 /// Appends one `gap`.

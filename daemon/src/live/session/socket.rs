@@ -1,10 +1,12 @@
 //! One WebSocket, with small buffers, bounded waits and a close code for everything.
 
+use std::future::poll_fn;
 use std::io;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout};
@@ -48,10 +50,12 @@ impl Close {
     }
 }
 
+type Stream = WebSocketStream<Meter<TokioIo<Upgraded>>>;
+
 /// A server's end of a WebSocket.
 #[derive(Debug)]
 pub(super) struct Socket {
-    stream: WebSocketStream<Meter<TokioIo<Upgraded>>>,
+    stream: Stream,
     allowance: usize,
     /// Pings and pongs since `controls_from`.
     controls: u32,
@@ -98,19 +102,25 @@ impl Socket {
 
     /// Writes one text frame, which waits in the buffer until [`flush`](Self::flush) at most.
     pub(super) async fn write(&mut self, text: Bytes) -> Result<(), Close> {
+        self.wait(|stream, cx| stream.poll_ready_unpin(cx)).await?;
         let frame = Frame::message(text, OpCode::Data(Data::Text), true);
-        if let Some(fed) = self.stream.feed(Message::Frame(frame)).now_or_never() {
-            return fed.map_err(|error| close_of(&error));
-        }
-        self.flush().await
+        let sent = self.stream.start_send_unpin(Message::Frame(frame));
+        sent.map_err(|error| close_of(&error))
     }
 
     /// Waits until everything is written, as long as the peer takes some of it.
     pub(super) async fn flush(&mut self) -> Result<(), Close> {
+        self.wait(|stream, cx| stream.poll_flush_unpin(cx)).await
+    }
+
+    async fn wait(
+        &mut self,
+        mut poll: impl FnMut(&mut Stream, &mut Context<'_>) -> Poll<Result<(), Error>>,
+    ) -> Result<(), Close> {
         loop {
             let before = self.stream.get_ref().written;
-            match timeout(WRITE_TIMEOUT, self.stream.flush()).await {
-                Ok(flushed) => return flushed.map_err(|error| close_of(&error)),
+            match timeout(WRITE_TIMEOUT, poll_fn(|cx| poll(&mut self.stream, cx))).await {
+                Ok(done) => return done.map_err(|error| close_of(&error)),
                 Err(_) if self.stream.get_ref().written > before => {}
                 Err(_) => return Err(Close::silent("the peer reads nothing")),
             }

@@ -1,7 +1,12 @@
-//! The sink `broadcast`: events onto the channels of a live hub.
+//! The broadcast sink: events to the subscribers of a live hub.
 //!
-//! A delivery comes in, goes to the hub in one piece, and is settled once the hub has it.
+//! A delivery goes to the hub as one batch; an event is settled once the hub has numbered it and
+//! handed it to its subscribers' queues.
 
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -13,17 +18,19 @@ use crate::event::Event;
 use crate::live::{Channel, Hub, Post};
 use crate::template::Template;
 
-/// The extension attribute by which an event names its channel.
+/// The extension attribute that names a channel.
 const CHANNEL_ATTRIBUTE: &str = "channel";
 
-/// The settings of a `broadcast` sink.
-#[derive(Debug, Deserialize)]
+/// The settings of a broadcast sink.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Config {
-    /// The hub, from `[hub.NAME]`; `main` is always there.
-    hub: String,
-    /// The channel; without it the extension attribute `channel` of the event, else its type.
-    channel: Option<Template>,
+    /// The hub, as `[hub.NAME]` in `weir.toml` declares it. `main` by default, which always is
+    /// there.
+    pub hub: String,
+    /// The channel of an event, such as `"{{type}}"`. Absent means the event's own attribute
+    /// `channel`, and its type where it has none.
+    pub channel: Option<Template>,
 }
 
 impl Default for Config {
@@ -32,7 +39,7 @@ impl Default for Config {
     }
 }
 
-/// Hands events to a hub.
+/// The broadcast sink.
 #[derive(Debug)]
 pub(super) struct Broadcast {
     hub: Arc<Hub>,
@@ -45,6 +52,12 @@ impl Sink for Broadcast {
     type Config = Config;
 
     fn build(config: Config, cx: &BuildContext<'_>) -> Result<Self, BuildError> {
+        let constant = config.channel.as_ref().and_then(Template::as_constant);
+        if let Some(Err(error)) = constant.map(Channel::new) {
+            let message = format!("`channel` names no channel: {error}");
+            let help = "a channel is made of words split by dots, as in `shop.orders`";
+            return Err(BuildError::new("W0202", message).help(help));
+        }
         Ok(Self { hub: cx.hub(&config.hub)?, channel: config.channel })
     }
 
@@ -58,38 +71,47 @@ impl Sink for Broadcast {
 
 impl Broadcast {
     fn publish(&self, delivery: Delivery) {
-        let names: Vec<_> = delivery.batch.iter().map(|event| self.name(&event)).collect();
-        let mut posts = Vec::with_capacity(names.len());
-        let mut refusals = Vec::with_capacity(names.len());
-        for (event, name) in delivery.batch.iter().zip(&names) {
-            let channel = match name {
-                Ok(name) => Channel::new(name).map_err(|error| error.to_string()),
-                Err(error) => Err(error.clone()),
-            };
+        let Delivery { batch, acks, .. } = delivery;
+        let mut names = String::new();
+        let named: Vec<_> = batch.iter().map(|event| self.name(&event, &mut names)).collect();
+        let mut posts = Vec::with_capacity(batch.len());
+        let mut published = Vec::with_capacity(batch.len());
+        for ((event, named), ack) in batch.iter().zip(named).zip(acks) {
+            let channel =
+                named.and_then(|name| Channel::new(&names[name]).map_err(|error| refusal(&error)));
             match channel {
                 Ok(channel) => {
                     posts.push(Post { channel, event });
-                    refusals.push(None);
+                    published.push(ack);
                 }
-                Err(why) => refusals.push(Some(format!("no channel for the event: {why}"))),
+                Err(refusal) => ack.refuse(refusal),
             }
         }
+        if posts.is_empty() {
+            return;
+        }
         self.hub.publish(&posts);
-        for (ack, refusal) in delivery.acks.into_iter().zip(refusals) {
-            match refusal {
-                None => ack.settle(Outcome::Delivered),
-                Some(why) => ack.refuse(Refusal::new(Code::Rejected, why)),
-            }
+        for ack in published {
+            ack.settle(Outcome::Delivered);
         }
     }
 
-    fn name(&self, event: &Event<'_>) -> Result<String, String> {
-        let Some(template) = &self.channel else {
-            let named = event.extension(CHANNEL_ATTRIBUTE);
-            return Ok(named.unwrap_or(event.event_type()).to_owned());
-        };
-        let mut name = String::new();
-        template.render(event, &mut name).map_err(|error| error.to_string())?;
-        Ok(name)
+    /// Appends the name of the event's channel to `names`; answers its place there.
+    fn name(&self, event: &Event<'_>, names: &mut String) -> Result<Range<usize>, Refusal> {
+        let start = names.len();
+        if let Some(template) = &self.channel {
+            if let Err(error) = template.render(event, names) {
+                names.truncate(start);
+                return Err(refusal(&error));
+            }
+        } else {
+            let own = event.extension(CHANNEL_ATTRIBUTE);
+            names.push_str(own.unwrap_or_else(|| event.event_type()));
+        }
+        Ok(start..names.len())
     }
+}
+
+fn refusal(error: &dyn std::error::Error) -> Refusal {
+    Refusal::new(Code::Rejected, format!("the event has no channel: {error}"))
 }

@@ -1,0 +1,1 @@
+//! What `session` promises, tried out.

@@ -1,0 +1,1 @@
+//! What `websocket` promises, tried out.
