@@ -97,7 +97,8 @@ fn inputs_that_lead_nowhere_are_all_told() {
         ("sink a", r#"["htpp", "a", "http.x", "http", "http"]"#),
         ("sink b", "[]"),
     ]);
-    let codes: Vec<String> = faults.unwrap_err().iter().map(|fault| fault[..5].to_owned()).collect();
+    let codes: Vec<String> =
+        faults.unwrap_err().iter().map(|fault| fault[..5].to_owned()).collect();
     assert_eq!(codes, ["W0401", "W0405", "W0405", "W0404", "W0403"]);
 }
 
