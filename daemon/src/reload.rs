@@ -215,6 +215,8 @@ fn prepare(
     let is_built = |name: &PipelineName| built.iter().any(|built| built.name == *name);
     plan.added.retain(is_built);
     plan.changed.retain(is_built);
+    // Found in the order of the work; told in the order of files and lines.
+    faults.sort_by_cached_key(|fault| (fault.file.path.clone(), fault.position()));
     Prepared { plan, built, faults, files: loaded.files }
 }
 

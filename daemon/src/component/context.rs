@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::component::{BuildError, ComponentId, Health};
+use crate::component::{BuildError, ComponentId, Health, did_you_mean};
 use crate::edge::Outlet;
 use crate::live::{Hub, Hubs};
 use crate::net::{Endpoint, Mount};
@@ -74,9 +74,9 @@ impl<'a> BuildContext<'a> {
     /// If there is none.
     pub fn hub(&self, name: &str) -> Result<Arc<Hub>, BuildError> {
         self.host.hubs.get(name).ok_or_else(|| {
-            let known = self.host.hubs.names().join("`, `");
+            let known = did_you_mean(name, &self.host.hubs.names(), "hubs");
             BuildError::new("W0301", format!("there is no hub `{name}`"))
-                .help(format!("known hubs: `{known}`; add `[hub.{name}]` to weir.toml"))
+                .help(format!("{known} (`[hub.{name}]` in weir.toml adds one)"))
                 .about("hub")
         })
     }
@@ -98,10 +98,10 @@ impl<'a> BuildContext<'a> {
     ) -> Result<(), BuildError> {
         let listener = listener.unwrap_or(DEFAULT_LISTENER);
         if !self.host.listeners.iter().any(|known| known == listener) {
-            let known = self.host.listeners.join("`, `");
+            let known: Vec<&str> = self.host.listeners.iter().map(String::as_str).collect();
+            let known = did_you_mean(listener, &known, "listeners");
             let message = format!("there is no listener `{listener}`");
-            let help =
-                format!("known listeners: `{known}`; add `[listener.{listener}]` to weir.toml");
+            let help = format!("{known} (`[listener.{listener}]` in weir.toml adds one)");
             return Err(BuildError::new("W0302", message).help(help).about("listener"));
         }
         let is_plain = path.starts_with('/') && !path.contains(['?', '#', '*', ' ']);

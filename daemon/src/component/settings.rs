@@ -62,6 +62,7 @@ impl Settings {
                 break;
             }
         }
+        faults.sort_by_key(|fault| fault.span.as_ref().map_or(0, |span| span.start));
         Err(faults)
     }
 
@@ -106,7 +107,26 @@ fn fault(message: &str, is_hidden: bool) -> BuildError {
         let word = rest.trim_end_matches('`');
         return BuildError::new("W0203", format!("the key `{word}` is missing"));
     }
-    BuildError::new("W0202", message.to_owned())
+    BuildError::new("W0202", in_toml(message))
+}
+
+/// The same message in words of TOML instead of serde's.
+fn in_toml(message: &str) -> String {
+    let Some((found, expected)) = message.rsplit_once(", expected ") else {
+        return message.to_owned();
+    };
+    let expected = match expected {
+        "a sequence" => "an array",
+        "a map" => "a table",
+        _ if expected.starts_with("struct ") => "a table",
+        expected => expected,
+    };
+    let found = match found {
+        "invalid type: sequence" => "invalid type: array",
+        "invalid type: map" => "invalid type: table",
+        found => found,
+    };
+    format!("{found}, expected {expected}")
 }
 
 /// What stands in backticks in `text`.

@@ -64,16 +64,16 @@ fn all_faults_of_a_table_are_found_in_one_pass() {
     assert_eq!(
         faults(text),
         [
-            "W0202 invalid type: string \"yes\", expected a boolean at [\"yes\"] ",
-            "W0204 unknown value `topics` at [\"topics\"] did you mean `topic`?",
-            "W0201 unknown key `nmae` at [nmae] did you mean `name`?",
-            "W0203 the key `name` is missing at [{ nmae = \"e\", kind = \"topics\", declare = \"yes\" }] ",
-            "W0202 invalid type: integer `1`, expected a string at [1] ",
-            "W0202 the template is broken at its character 1: `{{` is never closed with `}}` at [\"{{type\"] ",
-            "W0202 invalid type: integer `5`, expected a duration such as \"250ms\" at [5] ",
-            "W0201 unknown key `ulr` at [ulr] did you mean `url`?",
             "W0203 the key `url` is missing at [] ",
             "W0203 the key `address` is missing at [] ",
+            "W0201 unknown key `ulr` at [ulr] did you mean `url`?",
+            "W0202 invalid type: integer `5`, expected a duration such as \"250ms\" at [5] ",
+            "W0203 the key `name` is missing at [{ nmae = \"e\", kind = \"topics\", declare = \"yes\" }] ",
+            "W0201 unknown key `nmae` at [nmae] did you mean `name`?",
+            "W0204 unknown value `topics` at [\"topics\"] did you mean `topic`?",
+            "W0202 invalid type: string \"yes\", expected a boolean at [\"yes\"] ",
+            "W0202 the template is broken at its character 1: `{{` is never closed with `}}` at [\"{{type\"] ",
+            "W0202 invalid type: integer `1`, expected a string at [1] ",
         ]
     );
 }

@@ -47,7 +47,7 @@ impl SourceFile {
         let name = path.display().to_string();
         Self {
             path: path.to_owned(),
-            named: NamedSource::new(name, text.clone()),
+            named: NamedSource::new(name, harmless(&text)),
             text,
             secrets: Vec::new(),
         }
@@ -60,6 +60,17 @@ impl SourceFile {
         secrets.sort_by_key(|secret| usize::MAX - secret.len());
         self.secrets = secrets;
         self
+    }
+
+    /// The faults that `errors` are in this file, in the order of its lines.
+    pub(super) fn faults(self: &Arc<Self>, errors: Vec<BuildError>) -> Vec<Fault> {
+        let faults = errors.into_iter().map(|error| match error.span.clone() {
+            Some(span) => self.fault(error, span),
+            None => self.fault_of_all(error),
+        });
+        let mut faults: Vec<Fault> = faults.collect();
+        faults.sort_by_key(|fault| fault.span.as_ref().map_or(0, |span| span.start));
+        faults
     }
 
     /// The fault that `error` is in this file; at `fallback` if it does not know its place.
@@ -79,16 +90,22 @@ impl SourceFile {
         }
     }
 
-    /// Cuts interpolated values out of a text for people.
+    /// Cuts interpolated values and what a terminal would obey out of a text for people.
     fn redact(&self, text: String) -> String {
-        self.secrets.iter().fold(text, |text, secret| text.replace(secret.as_str(), "…"))
+        let secrets = self.secrets.iter();
+        harmless(&secrets.fold(text, |text, secret| text.replace(secret.as_str(), "…")))
     }
 
     /// The part of `span` that is text, starting and ending between characters.
     fn within(&self, span: Range<usize>) -> Range<usize> {
         let floor = |at: usize| self.text.floor_char_boundary(at.min(self.text.len()));
-        let start = floor(span.start);
-        start..floor(span.end).max(start)
+        let mut start = floor(span.start);
+        let end = floor(span.end).max(start);
+        if start == self.text.len() {
+            // There is no place after the last character to point at.
+            start = floor(start.saturating_sub(1));
+        }
+        start..end
     }
 }
 
@@ -133,6 +150,17 @@ impl Diagnostic for Fault {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let span = self.span.clone()?;
-        Some(Box::new(iter::once(LabeledSpan::at(span, "here"))))
+        Some(Box::new(iter::once(LabeledSpan::new_with_span(None, span))))
     }
+}
+
+/// The same text, as long in bytes, without control characters but line ends and tabs.
+fn harmless(text: &str) -> String {
+    let harmless = |c: char| match c {
+        '\n' | '\t' => c.to_string(),
+        '\r' => " ".to_owned(),
+        c if c.is_control() => "?".repeat(c.len_utf8()),
+        c => c.to_string(),
+    };
+    text.chars().map(harmless).collect()
 }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::chain::OnError;
 use crate::component::{
-    BuildError, ComponentId, PipelineName, Settings, Table, Value, did_you_mean,
+    BuildError, ComponentId, PipelineName, Settings, Table, Value, did_you_mean, quoted,
 };
 use crate::units::{Size, Time};
 use crate::wasm::Limits;
@@ -69,7 +69,7 @@ pub(super) fn read_pipeline(path: &Path, settings: &DaemonSettings, kinds: Kinds
     let (table, syntax) = Table::parse(&text);
     if !syntax.is_empty() {
         let file = Arc::new(SourceFile::new(path, text));
-        return failed(syntax.into_iter().map(|error| file.fault(error, 0..0)).collect());
+        return failed(file.faults(syntax));
     }
     if table.entries.is_empty() {
         let help = "a pipeline has at least a `[[source]]` and a `[[sink]]`";
@@ -92,8 +92,7 @@ fn read_table(path: &Path, text: String, mut table: Table, reader: &Reader<'_>) 
     }
     let parts = reader.parts(table, &mut faults);
     let file = Arc::new(SourceFile::new(path, text).hiding(secrets));
-    faults.sort_by_key(|fault| fault.span.as_ref().map_or(0, |span| span.start));
-    let faults: Vec<Fault> = faults.into_iter().map(|fault| file.fault(fault, 0..0)).collect();
+    let faults = file.faults(faults);
     let Parts { description, sources, transforms, sinks } = parts;
     let pipeline = Pipeline {
         name: reader.name.clone(),
@@ -156,15 +155,19 @@ struct LimitKeys {
 impl Reader<'_> {
     fn parts(&self, mut table: Table, faults: &mut Vec<BuildError>) -> Parts {
         let description = take_text(&mut table, "description", faults).map(Spanned::into_inner);
+        let known = faults.len();
         let sources = take_tables(&mut table, "source", faults);
+        let lacks_source = sources.is_empty() && faults.len() == known;
         let transforms = take_tables(&mut table, "transform", faults);
+        let known = faults.len();
         let sinks = take_tables(&mut table, "sink", faults);
+        let lacks_sink = sinks.is_empty() && faults.len() == known;
         refuse_others(&mut table, faults);
-        if sources.is_empty() {
+        if lacks_source {
             let help = "add one, for example `[[source]]` with `type = \"http\"`";
             faults.push(BuildError::new("W0107", "the pipeline has no source").help(help));
         }
-        if sinks.is_empty() {
+        if lacks_sink {
             let help = "add one, for example `[[sink]]` with `type = \"broadcast\"`";
             faults.push(BuildError::new("W0108", "the pipeline has no sink").help(help));
         }
@@ -189,14 +192,14 @@ impl Reader<'_> {
         names: &mut Names<'_>,
         faults: &mut Vec<BuildError>,
     ) -> Option<SourceSpec> {
-        let kind = take_type(&mut table, faults);
+        let known: Vec<&str> = self.kinds.sources.iter().map(|kind| kind.name).collect();
+        let kind = take_type(&mut table, &known, faults);
         let id = names.take(&mut table, kind.as_ref(), faults);
         if let Some(inputs) = table.take("inputs") {
             let fault = BuildError::new("W0405", "a source has no inputs");
             faults.push(fault.at(inputs.key_span));
         }
-        let known = self.kinds.sources.iter().map(|kind| kind.name);
-        let (kind, known) = (kind?, known.collect::<Vec<_>>());
+        let kind = kind?;
         match self.kinds.sources.iter().find(|known| known.name == kind.get_ref()) {
             Some(kind) => {
                 let span = table.span.clone();
@@ -215,11 +218,11 @@ impl Reader<'_> {
         names: &mut Names<'_>,
         faults: &mut Vec<BuildError>,
     ) -> Option<SinkSpec> {
-        let kind = take_type(&mut table, faults);
+        let known: Vec<&str> = self.kinds.sinks.iter().map(|kind| kind.name).collect();
+        let kind = take_type(&mut table, &known, faults);
         let id = names.take(&mut table, kind.as_ref(), faults);
         let inputs = take_texts(&mut table, "inputs", faults);
-        let known = self.kinds.sinks.iter().map(|kind| kind.name);
-        let (kind, known) = (kind?, known.collect::<Vec<_>>());
+        let kind = kind?;
         match self.kinds.sinks.iter().find(|known| known.name == kind.get_ref()) {
             Some(kind) => {
                 let (kind, span) = (*kind, table.span.clone());
@@ -302,10 +305,15 @@ impl Reader<'_> {
     }
 }
 
-fn take_type(table: &mut Table, faults: &mut Vec<BuildError>) -> Option<Spanned<String>> {
+fn take_type(
+    table: &mut Table,
+    known: &[&str],
+    faults: &mut Vec<BuildError>,
+) -> Option<Spanned<String>> {
     if table.get("type").is_none() {
         let fault = BuildError::new("W0109", "the component has no `type`");
-        faults.push(fault.at(table.span.clone()));
+        let help = format!("known types: {}", quoted(known));
+        faults.push(fault.help(help).at(table.span.clone()));
     }
     take_text(table, "type", faults)
 }

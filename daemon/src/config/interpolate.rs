@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -199,6 +199,9 @@ impl<'a> Interpolation<'a> {
 }
 
 /// What an I/O error says, without the number that the system gives it.
-pub(super) fn plain(error: &std::io::Error) -> String {
-    error.kind().to_string()
+pub(super) fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        kind => kind.to_string(),
+    }
 }

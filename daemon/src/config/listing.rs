@@ -23,6 +23,11 @@ pub(super) fn pipeline_files(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<Fault>) {
     let mut files = Vec::new();
     let mut faults = Vec::new();
     for path in paths {
+        if !path.exists() && !path.is_symlink() {
+            let error = BuildError::new("W0001", "there is no such file or directory");
+            faults.push(whole(path, error));
+            continue;
+        }
         if !path.is_dir() {
             files.push(path.clone());
             continue;
@@ -111,9 +116,11 @@ fn namesakes(files: &mut Vec<PathBuf>) -> Vec<Fault> {
 fn not_utf8(path: &Path, error: std::string::FromUtf8Error) -> Fault {
     let at = error.utf8_error().valid_up_to();
     let bytes = error.into_bytes();
-    let is_utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
-    let help = if is_utf16 { "it is UTF-16; save it as UTF-8" } else { "save it as UTF-8" };
-    let fault = BuildError::new("W0003", "the file is not UTF-8").help(help);
+    let fault = BuildError::new("W0003", "the file is not UTF-8");
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return whole(path, fault.help("it is UTF-16; save it as UTF-8"));
+    }
+    let fault = fault.help("save it as UTF-8");
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let file = Arc::new(SourceFile::new(path, text));
     // Up to the first bad byte, the text in replacement characters has the same length.

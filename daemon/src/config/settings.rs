@@ -204,9 +204,8 @@ impl DaemonSettings {
                 Err(own) => errors.extend(own),
             }
         }
-        errors.sort_by_key(|error| error.span.as_ref().map_or(0, |span| span.start));
         let file = Arc::new(SourceFile::new(path, text).hiding(secrets));
-        errors.into_iter().map(|error| file.fault(error, 0..0)).collect()
+        file.faults(errors)
     }
 
     /// Takes over what the file says; paths are relative to `dir`.

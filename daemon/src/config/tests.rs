@@ -146,6 +146,19 @@ fn interpolated_values_are_in_no_report() {
 }
 
 #[test]
+fn a_file_cannot_make_a_terminal_obey() {
+    let text = format!("\"\\u001b[2J\" = 1 # \u{1b}]0;title\u{7} \u{9b}\n{SOURCE}{SINK}");
+    let escaped = text.replace(['\u{1b}', '\u{7}'], "?");
+    for text in [text, escaped] {
+        for fault in &load_one(&Directory::new(), &text, &[]).faults {
+            let told = report::text(fault, false);
+            let obeyed = |c: char| c.is_control() && c != '\n';
+            assert!(!told.contains(obeyed), "{told:?}");
+        }
+    }
+}
+
+#[test]
 fn one_bad_file_leaves_the_others_alone() {
     let directory = Directory::new();
     let good = format!("{SOURCE}{SINK}");

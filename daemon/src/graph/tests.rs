@@ -1,6 +1,7 @@
 //! What `graph` promises, tried out.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use super::Graph;
 use super::diff::{Plan, diff};
@@ -23,12 +24,12 @@ fn graph(components: &[(&str, &str)]) -> Result<Graph, Vec<String>> {
             "transform" => "plugin = \"filter\"\n".to_owned(),
             _ => "type = \"broadcast\"\n".to_owned(),
         };
-        text += &format!("[[{kind}]]\n{own}");
+        write!(text, "[[{kind}]]\n{own}").unwrap();
         if !name.is_empty() {
-            text += &format!("name = \"{name}\"\n");
+            writeln!(text, "name = \"{name}\"").unwrap();
         }
         if !inputs.is_empty() {
-            text += &format!("inputs = {inputs}\n");
+            writeln!(text, "inputs = {inputs}").unwrap();
         }
     }
     let file = directory.write("p.toml", text);

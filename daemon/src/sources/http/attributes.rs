@@ -19,14 +19,14 @@ impl Attributes {
             if !template.uses_only_data() {
                 let message = format!("the attribute `{name}` can be made of `data` only");
                 let help = "write `{{data.field}}`: attributes are what plain data lacks";
-                return Err(BuildError::new("W0202", message).help(help));
+                return Err(BuildError::new("W0202", message).help(help).about("attributes"));
             }
             let probe = Spelled::default().put(Cow::Borrowed(name), Cow::Borrowed("1"));
             if probe.is_err() || matches!(name.as_str(), "time" | "data" | "specversion") {
                 let message = format!("`{name}` cannot be an attribute");
                 let help = "known are `id`, `source`, `type` and `subject`; other names are up to \
                             64 letters a-z and digits";
-                return Err(BuildError::new("W0202", message).help(help));
+                return Err(BuildError::new("W0202", message).help(help).about("attributes"));
             }
         }
         let pairs = templates.iter().map(|(name, template)| (name.clone(), template.clone()));

@@ -47,7 +47,7 @@ impl Cors {
                 let message = format!("`{origin}` is not an origin");
                 let help = "an origin is `https://shop.example.com`, with the port if it is not \
                             the usual one, and without a path; `*` means all";
-                return Err(BuildError::new("W0202", message).help(help));
+                return Err(BuildError::new("W0202", message).help(help).about("cors"));
             };
             cors.origins.push(value);
         }
