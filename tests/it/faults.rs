@@ -20,8 +20,11 @@ const GOOD: &str =
 /// What `${env:SECRET}` stands for; never to be seen.
 const SECRET: &str = "correct-horse-battery-staple";
 
-/// Cases that are more than one text file, each with what makes its directory.
-const MADE: &[(&str, fn(&Directory))] = &[
+/// A case by its name, and what makes its directory.
+type Made = (&'static str, fn(&Directory));
+
+/// Cases that are more than one text file.
+const MADE: &[Made] = &[
     ("file-is-a-directory", |directory| directory.put("pipelines/shop.toml/note", "")),
     ("file-is-empty", |directory| directory.put("pipelines/shop.toml", "")),
     ("file-is-half-written", |directory| directory.put("pipelines/shop.toml", &GOOD[..27])),
