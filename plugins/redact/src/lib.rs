@@ -2,7 +2,9 @@
 use weir_plugin::{Action, Event, Failure};
 
 fn redact(event: &Event<'_>) -> Result<Action, Failure> {
-    if event.id() == "panic" { panic!("told to"); }
+    if event.id() == "panic" {
+        panic!("told to");
+    }
     Ok(Action::Keep)
 }
 
