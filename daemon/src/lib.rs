@@ -11,11 +11,11 @@
 //! Modules are declared in reading order, and a module may use only modules above it.
 
 // What flows.
+pub mod units;
 pub mod event;
 pub mod ack;
 pub mod edge;
 pub mod template;
-pub mod units;
 pub mod tasks;
 
 // Where the world is touched.
@@ -33,3 +33,15 @@ pub mod chain;
 
 // The shape of pipelines.
 pub mod config;
+pub mod graph;
+
+// Running.
+pub mod runtime;
+pub mod reload;
+
+// Operating.
+pub mod telemetry;
+pub mod admin;
+pub mod demo;
+pub mod daemon;
+pub mod cli;

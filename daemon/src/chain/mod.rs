@@ -5,6 +5,9 @@
 
 mod apply;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -133,6 +136,7 @@ impl Chain {
         while let Some(delivery) = input.recv_merged_blocking() {
             self.process(delivery);
         }
+        self.close();
     }
 
     /// Works until `input` ends; for a chain without steps.
@@ -140,6 +144,12 @@ impl Chain {
         while let Some(delivery) = input.recv().await {
             self.process(delivery);
         }
+        self.close();
+    }
+
+    /// Lets the sinks finish.
+    fn close(&self) {
+        self.sinks.iter().for_each(|sink| sink.sender.close());
     }
 
     /// Takes one delivery all the way to the sinks' edges.

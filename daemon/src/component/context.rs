@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::component::{BuildError, ComponentId};
+use crate::component::{BuildError, ComponentId, Health};
 use crate::edge::Outlet;
 use crate::live::{Hub, Hubs};
 use crate::net::{Endpoint, Mount};
-use crate::tasks::Tasks;
+use crate::tasks::{Stopper, Tasks};
 
 /// The listener that components use unless they name another.
 pub const DEFAULT_LISTENER: &str = "public";
@@ -25,6 +25,17 @@ pub struct Host {
     pub lent: Lent,
     /// Tasks that outlive a generation: sessions, broker connections.
     pub tasks: Tasks,
+    /// Asked first of all when the daemon goes away.
+    pub draining: Stopper,
+    /// Asked when everything has settled and live sessions shall say goodbye.
+    pub goodbye: Stopper,
+}
+
+impl Host {
+    /// How the component `id` fares. Kept for as long as somebody holds it.
+    pub fn health(&self, id: &ComponentId) -> Arc<Health> {
+        self.lent.borrow(&id.to_string(), Health::default)
+    }
 }
 
 /// What one component is built in. Nothing here does I/O.
@@ -67,6 +78,11 @@ impl<'a> BuildContext<'a> {
             BuildError::new("W0301", format!("there is no hub `{name}`"))
                 .help(format!("known hubs: `{known}`; add `[hub.{name}]` to weir.toml"))
         })
+    }
+
+    /// Where this component says how it fares.
+    pub fn health(&self) -> Arc<Health> {
+        self.host.health(self.id)
     }
 
     /// Serves `path` with `endpoint` while this component is part of the generation.

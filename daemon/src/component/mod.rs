@@ -6,16 +6,26 @@
 
 mod context;
 mod error;
+mod health;
+mod mend;
 mod name;
 mod registry;
 mod settings;
+mod suggest;
+mod table;
 mod transform;
+
+#[cfg(test)]
+mod tests;
 
 pub use context::{BuildContext, DEFAULT_LISTENER, Host, Lent};
 pub use error::{BuildError, RunError, RunErrorKind};
+pub use health::{Health, Snapshot, State};
 pub use name::{ComponentId, NameError, PipelineName};
 pub use registry::{RunnableSink, RunnableSource, RunningFuture, SinkType, SourceType};
 pub use settings::Settings;
+pub use suggest::{did_you_mean, nearest, quoted};
+pub use table::{Entry, Node, Table, Value};
 pub use transform::{Failure, FailureKind, Rows, Transform, TransformError, Verdict, Verdicts};
 
 use std::future::Future;

@@ -1,10 +1,19 @@
 //! What flows: events with the attributes of CloudEvents 1.0, moved as batches of columns.
 //!
 //! Bytes come in through [`json`] and [`cloudevents`], are pushed into a [`Batch`], and go out
-//! through [`cloudevents`] again. Nothing here does I/O or knows where an event came from.
+//! through [`encode`]. Nothing here does I/O or knows where an event came from.
 
 mod batch;
+mod codec;
 mod columns;
+pub mod cloudevents;
+pub mod encode;
+pub mod id;
+pub mod json;
 
 pub use batch::{Batch, Draft, Event};
 pub use columns::{Blobs, Extensions, NONE, Texts};
+pub use encode::write_cloudevent;
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,19 @@
 //! Where HTTP meets the daemon: listeners that outlive reloads, and the routes they serve.
+//!
+//! Connections come in through a [`Listener`], which takes each request to the [`Endpoint`] that
+//! the routes in force name for its path; endpoints read bodies through [`read_body`].
 
+mod body;
+mod connection;
+mod listener;
+mod pace;
+mod problem;
 mod route;
+mod stats;
 
+pub use body::{BodyError, BodyLimits, ENCODINGS, read_body};
+pub use listener::{Listener, ListenerLimits};
+pub use pace::{Deadlines, Socket};
+pub use problem::problem;
 pub use route::{Endpoint, Mount, Peer, Reply, ReplyFuture, Request, Routes, SharedRoutes};
+pub use stats::{Cut, ListenerStats, STATUSES};

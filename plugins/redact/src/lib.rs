@@ -32,7 +32,7 @@
 //!
 //! The hash is the start of SHA-256 over `salt` and the value: the text of a string, the JSON of
 //! anything else. The same value has the same hash, so hashed events can still be counted and
-//! joined. It needs a `salt` of 16 characters or more, because addresses and numbers are few enough
+//! joined. It needs a `salt` of 8 characters or more, because addresses and numbers are few enough
 //! to be guessed: `salt = "${file:secrets/salt}"`. A field that is `null` stays as it is.
 //!
 //! # What else it promises
@@ -61,7 +61,7 @@ use crate::path::Path;
 use crate::replace::{Replacement, Replacer};
 
 /// The least length of a salt: fewer characters can be tried out.
-const SALT_MIN: usize = 16;
+const SALT_MIN: usize = 8;
 
 /// What a pipeline file may say.
 #[derive(Debug, Default, Deserialize)]

@@ -346,3 +346,6 @@ impl Outlet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

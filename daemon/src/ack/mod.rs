@@ -8,6 +8,8 @@
 //! The account also bounds what is in flight: events are admitted only while the pipeline holds
 //! less than its limits, which is what keeps every queue behind it bounded.
 
+mod result;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -437,3 +439,6 @@ impl Receipt {
         self.ledger.slots.iter().enumerate().map(answer).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! What became of one event, as JSON on the wire: in replies over HTTP and in `pubok` frames.
+
+use super::{Answer, Code, Outcome, Refusal};
+
+impl Answer {
+    /// The word for it in results.
+    pub fn status(&self) -> &'static str {
+        match self {
+            Self::Settled(outcome, _) => outcome.name(),
+            Self::Accepted => "accepted",
+            Self::Pending => Outcome::Unavailable.name(),
+        }
+    }
+
+    /// Why it was not delivered; `None` if it was, or was dropped on purpose.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Accepted | Self::Settled(Outcome::Delivered | Outcome::Filtered, _) => None,
+            Self::Pending => Some(Code::Timeout),
+            Self::Settled(_, Some(refusal)) => Some(refusal.code),
+            Self::Settled(Outcome::Rejected, None) => Some(Code::Rejected),
+            Self::Settled(Outcome::Unavailable | Outcome::Lost, None) => Some(Code::Unavailable),
+        }
+    }
+
+    /// The answer for an event that was refused before it was taken.
+    pub fn refused(refusal: Refusal) -> Self {
+        Self::Settled(refusal.code.outcome(), Some(refusal))
+    }
+
+    /// Appends `{"id","status","code"?,"message"?}` for the event `id`, if its id is known.
+    pub fn write_result(&self, id: Option<&str>, out: &mut Vec<u8>) {
+        out.push(b'{');
+        if let Some(id) = id {
+            out.extend_from_slice(b"\"id\":");
+            write_text(id, out);
+            out.push(b',');
+        }
+        out.extend_from_slice(b"\"status\":\"");
+        out.extend_from_slice(self.status().as_bytes());
+        out.push(b'"');
+        if let Some(code) = self.code() {
+            out.extend_from_slice(b",\"code\":\"");
+            out.extend_from_slice(code.name().as_bytes());
+            out.push(b'"');
+        }
+        let message = match self {
+            Self::Pending => Some("no verdict in time; it may still be delivered"),
+            Self::Settled(_, refusal) => refusal.as_ref().map(|refusal| &*refusal.message),
+            Self::Accepted => None,
+        };
+        if let Some(message) = message {
+            out.extend_from_slice(b",\"message\":");
+            write_text(message, out);
+        }
+        out.push(b'}');
+    }
+}
+
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, text).expect("a string is JSON and a buffer takes it");
+}

@@ -1,0 +1,138 @@
+//! A fault: what is wrong in a file, where, and what to do about it.
+
+use std::fmt;
+use std::iter;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use thiserror::Error;
+
+use crate::component::BuildError;
+
+/// The shortest interpolated value that is cut out of messages; shorter ones are in every text.
+const SECRET_MIN: usize = 4;
+
+/// A file of the configuration: its text, and what must never be shown.
+pub struct SourceFile {
+    /// Where it is, as the operator named it.
+    pub path: PathBuf,
+    /// What it says.
+    pub text: String,
+    /// Values that were interpolated, longest first.
+    secrets: Vec<String>,
+    named: NamedSource<String>,
+}
+
+/// Something wrong in a file of the configuration.
+#[derive(Debug, Clone, Error)]
+#[error("{message}")]
+pub struct Fault {
+    /// The kind of fault, from [`CODES`](super::CODES).
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// The file.
+    pub file: Arc<SourceFile>,
+    /// Where in its text, in bytes; nothing if the file as a whole is meant.
+    pub span: Option<Range<usize>>,
+}
+
+impl SourceFile {
+    /// A file that holds `text`.
+    pub fn new(path: &Path, text: String) -> Self {
+        let name = path.display().to_string();
+        Self {
+            path: path.to_owned(),
+            named: NamedSource::new(name, text.clone()),
+            text,
+            secrets: Vec::new(),
+        }
+    }
+
+    /// The same file, knowing which values must never be shown.
+    #[must_use]
+    pub(super) fn hiding(mut self, mut secrets: Vec<String>) -> Self {
+        secrets.retain(|secret| secret.len() >= SECRET_MIN);
+        secrets.sort_by_key(|secret| usize::MAX - secret.len());
+        self.secrets = secrets;
+        self
+    }
+
+    /// The fault that `error` is in this file; at `fallback` if it does not know its place.
+    pub fn fault(self: &Arc<Self>, error: BuildError, fallback: Range<usize>) -> Fault {
+        let span = error.span.clone().unwrap_or(fallback);
+        Fault { span: Some(self.within(span)), ..self.fault_of_all(error) }
+    }
+
+    /// The fault that `error` is of the file as a whole.
+    pub(super) fn fault_of_all(self: &Arc<Self>, error: BuildError) -> Fault {
+        Fault {
+            code: error.code,
+            message: self.redact(error.message),
+            help: error.help.map(|help| self.redact(help)),
+            file: Arc::clone(self),
+            span: None,
+        }
+    }
+
+    /// Cuts interpolated values out of a text for people.
+    fn redact(&self, text: String) -> String {
+        self.secrets.iter().fold(text, |text, secret| text.replace(secret.as_str(), "…"))
+    }
+
+    /// The part of `span` that is text, starting and ending between characters.
+    fn within(&self, span: Range<usize>) -> Range<usize> {
+        let floor = |at: usize| self.text.floor_char_boundary(at.min(self.text.len()));
+        let start = floor(span.start);
+        start..floor(span.end).max(start)
+    }
+}
+
+impl fmt::Debug for SourceFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SourceFile").field(&self.path).finish()
+    }
+}
+
+impl Fault {
+    /// Line and column, both from 1, columns in characters.
+    pub fn position(&self) -> Option<(usize, usize)> {
+        let start = self.span.as_ref()?.start;
+        let before = &self.file.text[..start];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+        Some((line, column))
+    }
+
+    /// `file:line:column`, as far as it is known.
+    pub fn place(&self) -> String {
+        let file = self.file.path.display();
+        match self.position() {
+            Some((line, column)) => format!("{file}:{line}:{column}"),
+            None => file.to_string(),
+        }
+    }
+}
+
+impl Diagnostic for Fault {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.code))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.span.is_some().then_some(&self.file.named as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let span = self.span.clone()?;
+        Some(Box::new(iter::once(LabeledSpan::at(span, "here"))))
+    }
+}

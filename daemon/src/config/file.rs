@@ -1,0 +1,367 @@
+//! One pipeline file: from its text to a [`Pipeline`], or to all that is wrong with it.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use toml::Spanned;
+
+use super::interpolate::Interpolation;
+use super::keys::{not_offered, take_tables, take_text, take_texts, unknown_keys};
+use super::listing::{read_text, whole};
+use super::names::Names;
+use super::{
+    DaemonSettings, Fault, Kinds, Pipeline, SinkSpec, SourceFile, SourceSpec, TransformSpec,
+};
+use crate::chain::OnError;
+use crate::component::{
+    BuildError, ComponentId, PipelineName, Settings, Table, Value, did_you_mean,
+};
+use crate::units::{Size, Time};
+use crate::wasm::Limits;
+
+/// The keys of a pipeline file.
+const KEYS: [&str; 4] = ["description", "source", "transform", "sink"];
+
+/// Keys that belong into `weir.toml`.
+const DAEMON_KEYS: [&str; 6] = ["listener", "admin", "hub", "app", "data_dir", "plugins"];
+
+/// Keys that a pipeline file will have one day, and what they are.
+const PLANNED_KEYS: [(&str, &str); 2] =
+    [("table", "`[table]`, a lookup table,"), ("test", "`[[test]]`, a test of the pipeline,")];
+
+/// Reads the pipeline file at `path`; the pipeline is complete only if there are no faults.
+pub(super) fn read_pipeline(
+    path: &Path,
+    settings: &DaemonSettings,
+    kinds: Kinds,
+) -> (Option<PipelineName>, Option<Pipeline>, Vec<Fault>) {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let name = match PipelineName::new(&stem) {
+        Ok(name) => name,
+        Err(error) => {
+            let fault = BuildError::new("W0005", error.to_string());
+            return (None, None, vec![whole(path, fault.help("rename the file"))]);
+        }
+    };
+    let text = match read_text(path) {
+        Ok(text) => text,
+        Err(fault) => return (Some(name), None, vec![fault]),
+    };
+    let (table, syntax) = Table::parse(&text);
+    if !syntax.is_empty() {
+        let file = Arc::new(SourceFile::new(path, text));
+        let faults = syntax.into_iter().map(|error| file.fault(error, 0..0)).collect();
+        return (Some(name), None, faults);
+    }
+    if table.entries.is_empty() {
+        let help = "a pipeline has at least a `[[source]]` and a `[[sink]]`";
+        let fault = BuildError::new("W0008", "the file is empty").help(help);
+        return (Some(name), None, vec![whole(path, fault)]);
+    }
+    let (pipeline, faults) =
+        read_table(path, text, table, &Reader { name: &name, settings, kinds });
+    (Some(name), pipeline, faults)
+}
+
+/// Reads what is TOML already.
+fn read_table(
+    path: &Path,
+    text: String,
+    mut table: Table,
+    reader: &Reader<'_>,
+) -> (Option<Pipeline>, Vec<Fault>) {
+    let dir = path.parent().unwrap_or(Path::new(""));
+    let mut interpolation = Interpolation::new(&reader.settings.environment, dir, &text);
+    interpolation.table(&mut table);
+    let Interpolation { mut faults, secrets, .. } = interpolation;
+    let mut digest = Sha256::new();
+    for part in std::iter::once(&text).chain(&secrets) {
+        digest.update(part.len().to_le_bytes());
+        digest.update(part);
+    }
+    let parts = reader.parts(table, &mut faults);
+    let file = Arc::new(SourceFile::new(path, text).hiding(secrets));
+    faults.sort_by_key(|fault| fault.span.as_ref().map_or(0, |span| span.start));
+    let faults: Vec<Fault> = faults.into_iter().map(|fault| file.fault(fault, 0..0)).collect();
+    let Parts { description, sources, transforms, sinks } = parts;
+    let pipeline = Pipeline {
+        name: reader.name.clone(),
+        file,
+        description,
+        digest: hex(&digest.finalize()),
+        sources,
+        transforms,
+        sinks,
+    };
+    (faults.is_empty().then_some(pipeline), faults)
+}
+
+/// What a file is read with.
+struct Reader<'a> {
+    name: &'a PipelineName,
+    settings: &'a DaemonSettings,
+    kinds: Kinds,
+}
+
+/// What a file declares.
+struct Parts {
+    description: Option<String>,
+    sources: Vec<SourceSpec>,
+    transforms: Vec<TransformSpec>,
+    sinks: Vec<SinkSpec>,
+}
+
+/// The keys of a `[[transform]]`, without those that every component has.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TransformKeys {
+    plugin: Spanned<String>,
+    #[serde(default)]
+    on_error: Option<Spanned<OnErrorKey>>,
+    #[serde(default)]
+    limits: LimitKeys,
+    #[serde(default)]
+    grants: Option<Spanned<Vec<String>>>,
+}
+
+/// What `on_error` may say.
+#[derive(Deserialize, Clone, Copy, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+enum OnErrorKey {
+    Reject,
+    DeadLetter,
+    Pass,
+}
+
+/// The keys of `limits`.
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct LimitKeys {
+    time: Option<Spanned<Time>>,
+    memory: Option<Spanned<Size>>,
+}
+
+impl Reader<'_> {
+    fn parts(&self, mut table: Table, faults: &mut Vec<BuildError>) -> Parts {
+        let description = take_text(&mut table, "description", faults).map(Spanned::into_inner);
+        let sources = take_tables(&mut table, "source", faults);
+        let transforms = take_tables(&mut table, "transform", faults);
+        let sinks = take_tables(&mut table, "sink", faults);
+        refuse_others(&mut table, faults);
+        if sources.is_empty() {
+            let help = "add one, for example `[[source]]` with `type = \"http\"`";
+            faults.push(BuildError::new("W0107", "the pipeline has no source").help(help));
+        }
+        if sinks.is_empty() {
+            let help = "add one, for example `[[sink]]` with `type = \"broadcast\"`";
+            faults.push(BuildError::new("W0108", "the pipeline has no sink").help(help));
+        }
+        let all = sources.iter().chain(&transforms).chain(&sinks);
+        let mut names = Names::of(self.name, all);
+        let sources =
+            sources.into_iter().filter_map(|table| self.source(table, &mut names, faults));
+        let sources = sources.collect();
+        let transforms = transforms.into_iter();
+        let transforms = transforms.filter_map(|table| self.transform(table, &mut names, faults));
+        let transforms = transforms.collect();
+        let sinks = sinks.into_iter().filter_map(|table| self.sink(table, &mut names, faults));
+        Parts { description, sources, transforms, sinks: sinks.collect() }
+    }
+
+    fn source(
+        &self,
+        mut table: Table,
+        names: &mut Names<'_>,
+        faults: &mut Vec<BuildError>,
+    ) -> Option<SourceSpec> {
+        let kind = take_type(&mut table, faults);
+        let id = names.take(&mut table, kind.as_ref(), faults);
+        if let Some(inputs) = table.take("inputs") {
+            let fault = BuildError::new("W0405", "a source has no inputs");
+            faults.push(fault.at(inputs.key_span));
+        }
+        let known = self.kinds.sources.iter().map(|kind| kind.name);
+        let (kind, known) = (kind?, known.collect::<Vec<_>>());
+        match self.kinds.sources.iter().find(|known| known.name == kind.get_ref()) {
+            Some(kind) => {
+                let span = table.span.clone();
+                Some(SourceSpec { id: id?, kind: *kind, settings: Settings::new(table), span })
+            }
+            None => {
+                faults.push(unknown_type(&kind, "source", &known));
+                None
+            }
+        }
+    }
+
+    fn sink(
+        &self,
+        mut table: Table,
+        names: &mut Names<'_>,
+        faults: &mut Vec<BuildError>,
+    ) -> Option<SinkSpec> {
+        let kind = take_type(&mut table, faults);
+        let id = names.take(&mut table, kind.as_ref(), faults);
+        let inputs = take_texts(&mut table, "inputs", faults);
+        let known = self.kinds.sinks.iter().map(|kind| kind.name);
+        let (kind, known) = (kind?, known.collect::<Vec<_>>());
+        match self.kinds.sinks.iter().find(|known| known.name == kind.get_ref()) {
+            Some(kind) => {
+                let (kind, span) = (*kind, table.span.clone());
+                Some(SinkSpec { id: id?, kind, settings: Settings::new(table), inputs, span })
+            }
+            None => {
+                faults.push(unknown_type(&kind, "sink", &known));
+                None
+            }
+        }
+    }
+
+    fn transform(
+        &self,
+        mut table: Table,
+        names: &mut Names<'_>,
+        faults: &mut Vec<BuildError>,
+    ) -> Option<TransformSpec> {
+        let span = table.span.clone();
+        let plugin = table.get("plugin").and_then(|entry| match &entry.node.value {
+            Value::Text(text) => Some(Spanned::new(entry.node.span.clone(), text.clone())),
+            _ => None,
+        });
+        let id = names.take(&mut table, plugin.as_ref(), faults);
+        let inputs = take_texts(&mut table, "inputs", faults);
+        let config = table.take("config");
+        let config_span =
+            config.as_ref().map_or_else(|| span.clone(), |config| config.node.span.clone());
+        let config_json = super::json::text(config.map(|config| config.node), faults);
+        let keys: Option<TransformKeys> = match Settings::new(table).read() {
+            Ok(keys) => Some(keys),
+            Err(errors) => {
+                faults.extend(errors);
+                None
+            }
+        };
+        // Looked up by the name alone, so that it is told also where other keys are wrong.
+        let plugin_path = self.plugin(&plugin?, faults);
+        let keys = keys?;
+        refuse_planned(&keys, faults);
+        let is_pass = keys.on_error.is_some_and(|key| *key.get_ref() == OnErrorKey::Pass);
+        Some(TransformSpec {
+            id: id?,
+            plugin_span: keys.plugin.span(),
+            plugin: keys.plugin.into_inner(),
+            plugin_path: plugin_path?,
+            config_json: config_json?,
+            config_span,
+            on_error: if is_pass { OnError::Pass } else { OnError::Reject },
+            limits: limits(&keys.limits, faults),
+            inputs,
+            span,
+        })
+    }
+
+    /// The file of `plugin`.
+    fn plugin(
+        &self,
+        plugin: &Spanned<String>,
+        faults: &mut Vec<BuildError>,
+    ) -> Option<std::path::PathBuf> {
+        let name = plugin.get_ref();
+        if ComponentId::new(self.name, name).is_err() {
+            let message = format!("`{name}` is not the name of a plugin");
+            let help = "it is the name of a file in the plugin directories, without `.wasm`";
+            faults.push(BuildError::new("W0602", message).help(help).at(plugin.span()));
+            return None;
+        }
+        let path = self.settings.find_plugin(name);
+        if path.is_none() {
+            let known = self.settings.plugin_names();
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            let dirs: Vec<String> =
+                self.settings.plugins.iter().map(|dir| dir.display().to_string()).collect();
+            let help = match did_you_mean(name, &known, "plugins") {
+                help if help.starts_with("did") => help,
+                help => format!("{help}; looked in {}", dirs.join(", ")),
+            };
+            let message = format!("there is no plugin `{name}`");
+            faults.push(BuildError::new("W0601", message).help(help).at(plugin.span()));
+        }
+        path
+    }
+}
+
+fn take_type(table: &mut Table, faults: &mut Vec<BuildError>) -> Option<Spanned<String>> {
+    if table.get("type").is_none() {
+        let fault = BuildError::new("W0109", "the component has no `type`");
+        faults.push(fault.at(table.span.clone()));
+    }
+    take_text(table, "type", faults)
+}
+
+fn unknown_type(kind: &Spanned<String>, what: &str, known: &[&str]) -> BuildError {
+    let message = format!("there is no {what} of type `{kind}`");
+    let help = did_you_mean(kind.get_ref(), known, "types");
+    BuildError::new("W0110", message).help(help).at(kind.span())
+}
+
+/// Faults for the keys of a file that are none of its own.
+fn refuse_others(table: &mut Table, faults: &mut Vec<BuildError>) {
+    for key in DAEMON_KEYS {
+        if let Some(entry) = table.take(key) {
+            let fault = BuildError::new("W0113", format!("`{key}` is a setting of the daemon"));
+            faults.push(fault.help("it belongs into weir.toml").at(entry.key_span));
+        }
+    }
+    for (key, what) in PLANNED_KEYS {
+        if let Some(entry) = table.take(key) {
+            faults.push(not_offered(what, entry.key_span));
+        }
+    }
+    unknown_keys(table, &KEYS, faults);
+}
+
+/// Faults for what a `[[transform]]` will offer one day.
+fn refuse_planned(keys: &TransformKeys, faults: &mut Vec<BuildError>) {
+    if let Some(key) = &keys.on_error
+        && *key.get_ref() == OnErrorKey::DeadLetter
+    {
+        let fault = not_offered("`on_error = \"dead-letter\"`", key.span());
+        faults.push(fault.help("use `reject`, so that the publisher is told, or `pass`"));
+    }
+    if let Some(grants) = keys.grants.as_ref().filter(|grants| !grants.get_ref().is_empty()) {
+        let fault = not_offered("`grants`", grants.span());
+        faults.push(fault.help("for now plugins may only log; remove the line"));
+    }
+}
+
+fn limits(keys: &LimitKeys, faults: &mut Vec<BuildError>) -> Limits {
+    let mut limits = Limits::default();
+    if let Some(time) = &keys.time {
+        limits.time = time.get_ref().0;
+        if limits.time.is_zero() {
+            let fault = BuildError::new("W0114", "a plugin needs more time than none");
+            faults.push(fault.at(time.span()));
+        }
+    }
+    if let Some(memory) = &keys.memory {
+        limits.memory = memory.get_ref().0;
+        if limits.memory < MEMORY_MIN {
+            let message = format!("a plugin needs at least {} of memory", Size(MEMORY_MIN));
+            faults.push(BuildError::new("W0114", message).at(memory.span()));
+        }
+    }
+    limits
+}
+
+/// The least memory that a plugin can have: one page.
+const MEMORY_MIN: usize = 64 << 10;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        write!(out, "{byte:02x}").expect("a string takes everything");
+        out
+    })
+}

@@ -1,0 +1,199 @@
+//! From a pipeline as its file says to parts that can be started. No I/O, nothing spawned:
+//! only the plugins' own `configure` runs here, inside the sandbox and within its limits.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::ack::{Account, AckMode, Limits};
+use crate::chain::{Step, StepStats};
+use crate::component::{
+    BuildContext, BuildError, Health, Host, PipelineName, RunnableSink, RunnableSource,
+};
+use crate::config::{Fault, Pipeline, SinkSpec, SourceSpec, TransformSpec};
+use crate::edge::Outlet;
+use crate::graph::Graph;
+use crate::net::Mount;
+use crate::runtime::StepView;
+use crate::wasm::{Artifact, LoadError, StepSetup, WasmTransform};
+
+/// What pipelines are built with.
+#[derive(Debug)]
+pub struct Workshop<'a> {
+    /// What components may borrow.
+    pub host: &'a Arc<Host>,
+    /// The plugins that the pipelines name, loaded.
+    pub plugins: &'a HashMap<String, Arc<Artifact>>,
+}
+
+/// A pipeline that can be started.
+pub struct Built {
+    /// Its name.
+    pub name: PipelineName,
+    /// Digest of everything that it is made of.
+    pub digest: String,
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) graph: Graph,
+    pub(super) account: Arc<Account>,
+    pub(super) ack: AckMode,
+    pub(super) sources: Vec<BuiltSource>,
+    pub(super) steps: Vec<Step>,
+    pub(super) step_views: Vec<StepView>,
+    pub(super) sinks: Vec<BuiltSink>,
+    /// What its sources serve, each with the place of its source in the file.
+    pub mounts: Vec<(Mount, Range<usize>)>,
+}
+
+pub(super) struct BuiltSource {
+    pub(super) spec: SourceSpec,
+    pub(super) source: Box<dyn RunnableSource>,
+    pub(super) outlet: Outlet,
+    pub(super) health: Arc<Health>,
+}
+
+pub(super) struct BuiltSink {
+    pub(super) spec: SinkSpec,
+    pub(super) sink: Box<dyn RunnableSink>,
+    pub(super) health: Arc<Health>,
+}
+
+impl std::fmt::Debug for Built {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Built").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Builds every part of `pipeline`.
+///
+/// # Errors
+/// Every fault that the parts find in their settings.
+pub fn build(
+    pipeline: &Arc<Pipeline>,
+    graph: Graph,
+    digest: String,
+    workshop: &Workshop<'_>,
+) -> Result<Built, Vec<Fault>> {
+    let name = pipeline.name.clone();
+    let account = workshop.host.lent.borrow(name.as_str(), || Account::new(Limits::default()));
+    let mut faults = Vec::new();
+    let mut mounts = Vec::new();
+    let mut sources = Vec::new();
+    for spec in &pipeline.sources {
+        match build_source(spec, &account, workshop) {
+            Ok((source, own)) => {
+                mounts.extend(own.into_iter().map(|mount| (mount, spec.span.clone())));
+                sources.push(source);
+            }
+            Err(errors) => faults.extend(located(pipeline, errors, &spec.span)),
+        }
+    }
+    let mut steps = Vec::new();
+    let mut step_views = Vec::new();
+    for (spec, links) in pipeline.transforms.iter().zip(&graph.links) {
+        match build_step(spec, workshop) {
+            Ok((mut step, view)) => {
+                step.links = links.clone();
+                steps.push(step);
+                step_views.push(view);
+            }
+            Err(error) => faults.extend(located(pipeline, vec![error], &spec.span)),
+        }
+    }
+    let mut sinks = Vec::new();
+    for spec in &pipeline.sinks {
+        match build_sink(spec, workshop) {
+            Ok(sink) => sinks.push(sink),
+            Err(errors) => faults.extend(located(pipeline, errors, &spec.span)),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let is_durable = pipeline.sinks.iter().any(|sink| sink.kind.is_durable);
+    let ack = if is_durable { AckMode::Settled } else { AckMode::Routed };
+    let pipeline = Arc::clone(pipeline);
+    Ok(Built {
+        name,
+        digest,
+        pipeline,
+        graph,
+        account,
+        ack,
+        sources,
+        steps,
+        step_views,
+        sinks,
+        mounts,
+    })
+}
+
+fn located<'a>(
+    pipeline: &'a Pipeline,
+    errors: Vec<BuildError>,
+    span: &'a Range<usize>,
+) -> impl Iterator<Item = Fault> + 'a {
+    errors.into_iter().map(|error| pipeline.file.fault(error, span.clone()))
+}
+
+fn build_source(
+    spec: &SourceSpec,
+    account: &Arc<Account>,
+    workshop: &Workshop<'_>,
+) -> Result<(BuiltSource, Vec<Mount>), Vec<BuildError>> {
+    let host = workshop.host;
+    // The outlet is lent by name, so a handler that is under way finds the next generation.
+    let outlet = host.lent.borrow(&spec.id.to_string(), || Outlet::new(Arc::clone(account)));
+    let outlet = Outlet::clone(&outlet);
+    let cx = BuildContext::for_source(&spec.id, host, outlet.clone());
+    let source = spec.kind.build(&spec.settings, &cx)?;
+    let health = cx.health();
+    let built = BuiltSource { spec: spec.clone(), source, outlet, health };
+    Ok((built, cx.into_mounts()))
+}
+
+fn build_sink(spec: &SinkSpec, workshop: &Workshop<'_>) -> Result<BuiltSink, Vec<BuildError>> {
+    let cx = BuildContext::for_sink(&spec.id, workshop.host);
+    let sink = spec.kind.build(&spec.settings, &cx)?;
+    Ok(BuiltSink { spec: spec.clone(), sink, health: cx.health() })
+}
+
+fn build_step(
+    spec: &TransformSpec,
+    workshop: &Workshop<'_>,
+) -> Result<(Step, StepView), BuildError> {
+    let artifact = workshop.plugins.get(&spec.plugin).expect("plugins are loaded before");
+    let setup = StepSetup {
+        id: spec.id.clone(),
+        config_json: spec.config_json.clone(),
+        limits: spec.limits,
+        grants: Vec::new(),
+    };
+    let transform = WasmTransform::new(artifact, setup).map_err(|error| {
+        let place = if error.is_configuration() { &spec.config_span } else { &spec.plugin_span };
+        unusable(&error).at(place.clone())
+    })?;
+    let stats = Arc::new(StepStats::default());
+    let step = Step {
+        id: spec.id.clone(),
+        transform: Box::new(transform),
+        on_error: spec.on_error,
+        links: crate::chain::Links::default(),
+        stats: Arc::clone(&stats),
+    };
+    let view = StepView {
+        id: spec.id.clone(),
+        plugin: spec.plugin.clone(),
+        plugin_digest: artifact.digest().to_owned(),
+        stats,
+    };
+    Ok((step, view))
+}
+
+/// What an operator is told about a plugin that cannot be used.
+pub fn unusable(error: &LoadError) -> BuildError {
+    let fault = BuildError::new("W0603", error.to_string());
+    match error.help() {
+        Some(help) => fault.help(help),
+        None => fault,
+    }
+}

@@ -1,0 +1,81 @@
+//! What runs, for those who only look: the admin API and the metrics.
+//!
+//! A view is immutable; the counters behind it are live.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use crate::ack::Account;
+use crate::chain::StepStats;
+use crate::component::{ComponentId, Health, PipelineName};
+use crate::edge::Sender;
+
+/// The generation in force.
+#[derive(Debug, Default)]
+pub struct View {
+    /// Its number; 0 before the first.
+    pub generation: u64,
+    /// Its pipelines, by name.
+    pub pipelines: Vec<PipelineView>,
+    /// How many replaced pipelines still drain.
+    pub draining: Arc<AtomicUsize>,
+}
+
+/// One pipeline.
+#[derive(Debug, Clone)]
+pub struct PipelineView {
+    /// Its name.
+    pub name: PipelineName,
+    /// What its file says it is for.
+    pub description: Option<String>,
+    /// The file.
+    pub file: PathBuf,
+    /// Digest of the file, what it interpolates, and its plugins.
+    pub digest: String,
+    /// Its books.
+    pub account: Arc<Account>,
+    /// The edge between its sources and its chain.
+    pub edge: Sender,
+    /// Its transforms, in order.
+    pub steps: Vec<StepView>,
+    /// Its sources and sinks.
+    pub components: Vec<ComponentView>,
+}
+
+/// One transform.
+#[derive(Debug, Clone)]
+pub struct StepView {
+    /// Its name.
+    pub id: ComponentId,
+    /// The plugin that it uses.
+    pub plugin: String,
+    /// Digest of the plugin's file.
+    pub plugin_digest: String,
+    /// Its counters.
+    pub stats: Arc<StepStats>,
+}
+
+/// Which end of a pipeline a component is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Events come in.
+    Source,
+    /// Events go out.
+    Sink,
+}
+
+/// One source or sink.
+#[derive(Debug, Clone)]
+pub struct ComponentView {
+    /// Its name.
+    pub id: ComponentId,
+    /// Its end of the pipeline.
+    pub role: Role,
+    /// Its type.
+    pub kind: &'static str,
+    /// How it is.
+    pub health: Arc<Health>,
+    /// The edge that feeds it, if it is a sink.
+    pub edge: Option<Sender>,
+}

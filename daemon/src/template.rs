@@ -1,1 +1,0 @@
-//! `{{type}}`: texts compiled once and rendered per event.

@@ -1,0 +1,289 @@
+//! What a plugin answers: the types of `sdk/wit/plugin.wit`, and the checks before anyone believes them.
+//!
+//! An [`Outcome`] comes out of the sandbox; [`Outcome::checked`] makes [`Verdicts`] of it whose
+//! every length, end and index holds, so that the chain may index without a second look.
+
+use wasmtime::component::{ComponentType, Lift};
+
+use super::clip;
+use crate::component::{Failure, FailureKind, Rows, Verdict, Verdicts};
+use crate::event::{Blobs, Extensions, NONE, Texts};
+
+/// Longest message of a failed event, in bytes; it goes back to the publisher.
+pub(super) const MESSAGE_MAX: usize = 1 << 10;
+
+/// How many rows may replace one event, over a whole batch.
+const ROWS_PER_EVENT_MAX: usize = 16;
+
+/// How many rows a batch may become in any case, so that one event can be split into many.
+const ROWS_FLOOR: usize = 1024;
+
+/// `types.outcome`.
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(super) struct Outcome {
+    verdicts: Vec<Judgement>,
+    patches: Option<Patches>,
+    emitted: Option<Emitted>,
+    failures: Vec<Failed>,
+}
+
+/// `types.verdict`.
+#[derive(ComponentType, Lift, Clone, Copy, PartialEq, Eq)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "the derived code makes them out of what the plugin answers")]
+pub(super) enum Judgement {
+    #[component(name = "keep")]
+    Keep,
+    #[component(name = "patch")]
+    Patch,
+    #[component(name = "drop")]
+    Drop,
+    #[component(name = "emit")]
+    Emit,
+    #[component(name = "fail")]
+    Fail,
+}
+
+/// `types.patches`.
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(super) struct Patches {
+    origins: Vec<u32>,
+    names: Vec<String>,
+    #[component(name = "name-of")]
+    name_of: Vec<u32>,
+    kinds: Vec<u8>,
+    ends: Vec<u32>,
+    values: String,
+}
+
+/// `types.rows`.
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(super) struct Emitted {
+    origins: Vec<u32>,
+    #[component(name = "data-ends")]
+    data_ends: Vec<u32>,
+    data: Vec<u8>,
+    dictionary: Vec<String>,
+    types: Vec<u32>,
+    subjects: Vec<u32>,
+    #[component(name = "content-types")]
+    content_types: Vec<u32>,
+    routes: Vec<u32>,
+    extensions: Option<Attributes>,
+}
+
+/// `types.extensions`.
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(super) struct Attributes {
+    names: Vec<String>,
+    #[component(name = "row-ends")]
+    row_ends: Vec<u32>,
+    #[component(name = "name-of")]
+    name_of: Vec<u32>,
+    #[component(name = "value-ends")]
+    value_ends: Vec<u32>,
+    values: String,
+}
+
+/// `types.failure`.
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(super) struct Failed {
+    event: u32,
+    kind: Blame,
+    message: String,
+}
+
+/// `types.failure-kind`.
+#[derive(ComponentType, Lift, Clone, Copy)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "the derived code makes them out of what the plugin answers")]
+pub(super) enum Blame {
+    #[component(name = "invalid")]
+    Invalid,
+    #[component(name = "transient")]
+    Transient,
+    #[component(name = "internal")]
+    Internal,
+}
+
+/// What is wrong with an answer, a lowercase fragment.
+type Wrong = String;
+
+impl Outcome {
+    /// The answer for a batch of `events`, or what is wrong with it.
+    pub(super) fn checked(self, events: usize) -> Result<Verdicts, Wrong> {
+        if self.verdicts.len() != events {
+            return Err(format!("{} verdicts for {events} events", self.verdicts.len()));
+        }
+        if let Some(event) = self.verdicts.iter().position(|verdict| *verdict == Judgement::Patch) {
+            return Err(format!("verdict `patch` for event {event}: {NO_PATCHES}"));
+        }
+        if self.patches.is_some_and(|patches| !patches.is_empty()) {
+            return Err(format!("patches: {NO_PATCHES}"));
+        }
+        let verdicts: Vec<Verdict> = self.verdicts.into_iter().map(Judgement::verdict).collect();
+        let emitted = match self.emitted {
+            Some(emitted) => emitted.checked(&verdicts)?,
+            None => Rows::default(),
+        };
+        let failures = failures(self.failures, &verdicts)?;
+        Ok(Verdicts { verdicts, emitted, failures })
+    }
+}
+
+/// Why patches are turned down.
+const NO_PATCHES: &str = "this version of the host does not offer patches";
+
+impl Judgement {
+    /// `Patch` was turned down before.
+    fn verdict(self) -> Verdict {
+        match self {
+            Self::Keep => Verdict::Keep,
+            Self::Drop => Verdict::Drop,
+            Self::Emit => Verdict::Emit,
+            Self::Patch | Self::Fail => Verdict::Fail,
+        }
+    }
+}
+
+impl Patches {
+    fn is_empty(&self) -> bool {
+        let columns = self.origins.len() + self.name_of.len() + self.kinds.len() + self.ends.len();
+        columns + self.names.len() + self.values.len() == 0
+    }
+}
+
+impl Emitted {
+    fn checked(self, verdicts: &[Verdict]) -> Result<Rows, Wrong> {
+        let rows = self.origins.len();
+        let rows_max = ROWS_FLOOR.max(verdicts.len() * ROWS_PER_EVENT_MAX);
+        if rows > rows_max {
+            return Err(format!("{rows} rows for {} events, over {rows_max}", verdicts.len()));
+        }
+        origins(&self.origins, verdicts)?;
+        column("data-ends", self.data_ends.len(), rows)?;
+        ends("data-ends", &self.data_ends, self.data.len())?;
+        let words = self.dictionary.len();
+        for (name, indices) in [
+            ("types", &self.types),
+            ("subjects", &self.subjects),
+            ("content-types", &self.content_types),
+            ("routes", &self.routes),
+        ] {
+            column(name, indices.len(), rows)?;
+            references(name, indices, words, true)?;
+        }
+        let is_blank = |index: &u32| *index != NONE && self.dictionary[*index as usize].is_empty();
+        if self.types.iter().any(is_blank) {
+            return Err("an empty event type".to_owned());
+        }
+        let extensions = self.extensions.map(|extensions| extensions.checked(rows)).transpose()?;
+        Ok(Rows {
+            origins: self.origins,
+            data: Blobs { ends: self.data_ends, bytes: self.data },
+            dictionary: self.dictionary,
+            types: self.types,
+            subjects: self.subjects,
+            content_types: self.content_types,
+            routes: self.routes,
+            extensions,
+        })
+    }
+}
+
+impl Attributes {
+    fn checked(self, rows: usize) -> Result<Extensions, Wrong> {
+        let entries = self.name_of.len();
+        if self.row_ends.len() != rows {
+            return Err(format!("extension row-ends for {} of {rows} rows", self.row_ends.len()));
+        }
+        if self.value_ends.len() != entries {
+            return Err(format!("{} extension values of {entries}", self.value_ends.len()));
+        }
+        ends("extension row-ends", &self.row_ends, entries)?;
+        references("extension name-of", &self.name_of, self.names.len(), false)?;
+        ends("extension value-ends", &self.value_ends, self.values.len())?;
+        if !self.value_ends.iter().all(|end| self.values.is_char_boundary(*end as usize)) {
+            return Err("extension value-ends within a character".to_owned());
+        }
+        if self.names.iter().any(String::is_empty) {
+            return Err("an empty extension name".to_owned());
+        }
+        Ok(Extensions {
+            names: self.names,
+            row_ends: self.row_ends,
+            name_of: self.name_of,
+            values: Texts { ends: self.value_ends, text: self.values },
+        })
+    }
+}
+
+impl From<Blame> for FailureKind {
+    fn from(blame: Blame) -> Self {
+        match blame {
+            Blame::Invalid => Self::Invalid,
+            Blame::Transient => Self::Transient,
+            Blame::Internal => Self::Internal,
+        }
+    }
+}
+
+fn failures(failed: Vec<Failed>, verdicts: &[Verdict]) -> Result<Vec<Failure>, Wrong> {
+    if failed.len() > verdicts.len() {
+        return Err(format!("{} failures for {} events", failed.len(), verdicts.len()));
+    }
+    let mut failures = Vec::with_capacity(failed.len());
+    for Failed { event, kind, message } in failed {
+        if verdicts.get(event as usize) != Some(&Verdict::Fail) {
+            return Err(format!("a failure of event {event}, whose verdict is not `fail`"));
+        }
+        let message = clip(&message, MESSAGE_MAX).into_owned();
+        failures.push(Failure { event, kind: kind.into(), message });
+    }
+    failures.sort_by_key(|failure| failure.event);
+    Ok(failures)
+}
+
+/// Rows are in the order of the events they come from, and those asked to be replaced.
+fn origins(origins: &[u32], verdicts: &[Verdict]) -> Result<(), Wrong> {
+    let mut last = 0;
+    for origin in origins {
+        if *origin < last {
+            return Err(format!("origins go back from {last} to {origin}"));
+        }
+        if verdicts.get(*origin as usize) != Some(&Verdict::Emit) {
+            return Err(format!("a row of event {origin}, whose verdict is not `emit`"));
+        }
+        last = *origin;
+    }
+    Ok(())
+}
+
+/// A column holds one item per row, or none at all.
+fn column(name: &str, len: usize, rows: usize) -> Result<(), Wrong> {
+    if len == 0 || len == rows { Ok(()) } else { Err(format!("{name} for {len} of {rows} rows")) }
+}
+
+/// Ends never go back, and the last one is the end of the buffer.
+fn ends(name: &str, ends: &[u32], len: usize) -> Result<(), Wrong> {
+    if !ends.is_sorted() {
+        return Err(format!("{name} go back"));
+    }
+    let last = ends.last().map_or(0, |last| *last as usize);
+    if last == len { Ok(()) } else { Err(format!("{name} end at {last} of {len}")) }
+}
+
+fn references(name: &str, indices: &[u32], len: usize, may_be_none: bool) -> Result<(), Wrong> {
+    let is_wrong = |index: &&u32| **index as usize >= len && !(may_be_none && **index == NONE);
+    match indices.iter().find(is_wrong) {
+        Some(index) => Err(format!("{name} refers to entry {index} of {len}")),
+        None => Ok(()),
+    }
+}

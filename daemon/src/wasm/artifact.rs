@@ -1,0 +1,253 @@
+//! A plugin's file: read, checked, compiled, and kept by the digest of its bytes.
+//!
+//! A path comes in; an [`Artifact`] that steps can be made of goes out, or a [`LoadError`] whose
+//! words and help become a fault of the pipeline file.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use tracing::warn;
+use wasmtime::component::{Component, ComponentExportIndex};
+
+use super::cache::Cache;
+use super::engine::{Sandbox, WasmError};
+use super::host;
+
+/// Largest file that is read.
+const FILE_MAX: u64 = 16 << 20;
+
+/// What every Wasm binary starts with.
+const MAGIC: &[u8; 4] = b"\0asm";
+
+/// Version and layer of a component; a core module has `[1, 0, 0, 0]`.
+const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
+
+const LIFECYCLE: &str = "weir:plugin/lifecycle@1.0.0";
+const TRANSFORM: &str = "weir:plugin/transform@1.0.0";
+
+/// The Wasm engine and everything it has compiled; one per daemon.
+#[derive(Debug)]
+pub struct Wasm {
+    sandbox: Arc<Sandbox>,
+    disk: Option<Cache>,
+    /// By digest. Touched briefly while a plugin is loaded, hence a std mutex.
+    known: Mutex<HashMap<String, Weak<Artifact>>>,
+}
+
+/// A compiled plugin, shared by all steps that use it.
+#[derive(Debug)]
+pub struct Artifact {
+    pub(super) sandbox: Arc<Sandbox>,
+    pub(super) component: Component,
+    pub(super) exports: Exports,
+    /// The interfaces it imports, with their versions.
+    pub(super) imports: Vec<String>,
+    digest: String,
+}
+
+/// Where the functions are that the host calls.
+#[derive(Debug)]
+pub(super) struct Exports {
+    pub(super) configure: ComponentExportIndex,
+    pub(super) process: ComponentExportIndex,
+}
+
+/// Why a file is no plugin, or a plugin does not fit a step.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("the plugin cannot be read: {0}")]
+    Read(#[from] io::Error),
+    /// The file is too large.
+    #[error("the plugin is larger than {} MiB", FILE_MAX >> 20)]
+    TooLarge,
+    /// The file is something else.
+    #[error("the file is not WebAssembly")]
+    NotWasm,
+    /// The file holds a module without the wrapping that gives it types.
+    #[error("the file is a core Wasm module, not a component")]
+    CoreModule,
+    /// The file is damaged or uses what the engine does not offer.
+    #[error("the plugin does not compile: {0}")]
+    Compile(String),
+    /// The plugin does not export the world.
+    #[error("the plugin does not export `{0}`")]
+    MissingExport(&'static str),
+    /// An import or export has another shape than the contract says.
+    #[error("the plugin does not fit this version of the contract: {0}")]
+    Shape(String),
+    /// The plugin asks for something that this host does not have.
+    #[error("the plugin imports `{0}`, which this version of weir does not offer")]
+    NotOffered(String),
+    /// The plugin asks for something that the step does not grant.
+    #[error("the plugin imports `{interface}`, which the step does not grant")]
+    NotGranted {
+        /// The interface with its version.
+        interface: String,
+        /// The step's grants with the missing one, as a TOML list.
+        grants: String,
+    },
+    /// The step grants what does not exist.
+    #[error("there is no capability `{0}`")]
+    UnknownGrant(String),
+    /// No instance could be made.
+    #[error("the plugin does not start: {0}")]
+    Start(String),
+    /// The plugin refuses its settings.
+    #[error("the plugin refuses its `config`: {0}")]
+    Refused(String),
+    /// `configure` broke a limit or trapped.
+    #[error("the plugin failed in `configure` ({reason}): {message}")]
+    Configure {
+        /// `trap`, `timeout`, `memory`, `output` or `bad_answer`.
+        reason: &'static str,
+        /// What happened.
+        message: String,
+    },
+    /// The plugin names fields of JSON data that it wants to have found for it.
+    #[error("the plugin asks for fields; field projection is not offered by this host version")]
+    Fields,
+}
+
+impl LoadError {
+    /// Whether the step's `config` is to blame, not the file.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Configure { .. })
+    }
+
+    /// What its author or the operator can do about it.
+    pub fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::CoreModule => {
+                "build with `-C linker=wasm-component-ld`, which makes a component".to_owned()
+            }
+            Self::NotOffered(interface) if interface.starts_with("wasi:") => {
+                "build for `wasm32-unknown-unknown`, which needs no WASI".to_owned()
+            }
+            Self::NotOffered(_) => {
+                format!("this version offers `{}`", host::names().join("`, `"))
+            }
+            Self::NotGranted { grants, .. } => format!("add `grants = {grants}` to the step"),
+            Self::UnknownGrant(_) => {
+                format!("a step can grant `{}`", host::grants().join("`, `"))
+            }
+            Self::MissingExport(_) => {
+                "a plugin exports the world `weir:plugin/plugin@1.0.0`".to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl Wasm {
+    /// Starts the engine; compiled plugins are kept in `cache_dir` if it can be written.
+    ///
+    /// # Errors
+    /// If the system refuses the address space or the thread that the engine needs.
+    pub fn new(cache_dir: Option<PathBuf>) -> Result<Self, WasmError> {
+        let disk = cache_dir.and_then(|dir| {
+            Cache::open(dir.clone())
+                .inspect_err(|error| {
+                    warn!(%error, dir = %dir.display(), "no cache of compiled plugins");
+                })
+                .ok()
+        });
+        Ok(Self { sandbox: Arc::new(Sandbox::new()?), disk, known: Mutex::default() })
+    }
+
+    /// Reads and checks the plugin at `path`, compiling it unless that was done before. Blocks.
+    ///
+    /// # Errors
+    /// If the file is no plugin of this host.
+    pub fn load(&self, path: &Path) -> Result<Arc<Artifact>, LoadError> {
+        let binary = read(path)?;
+        let digest = format!("{:x}", Sha256::digest(&binary));
+        if let Some(artifact) = self.known(&digest) {
+            return Ok(artifact);
+        }
+        let component = self.component(&binary, &digest)?;
+        let artifact = Arc::new(Artifact::new(&self.sandbox, component, digest.clone())?);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, artifact| artifact.strong_count() > 0);
+        known.insert(digest, Arc::downgrade(&artifact));
+        Ok(artifact)
+    }
+
+    fn known(&self, digest: &str) -> Option<Arc<Artifact>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(digest)?.upgrade()
+    }
+
+    fn component(&self, binary: &[u8], digest: &str) -> Result<Component, LoadError> {
+        let engine = &self.sandbox.engine;
+        let stored = self.disk.as_ref().and_then(|disk| disk.load(engine, digest));
+        if let Some(component) = stored {
+            return Ok(component);
+        }
+        // A bug in the compiler must cost the plugin, not the daemon.
+        let compile = AssertUnwindSafe(|| Component::from_binary(engine, binary));
+        let compiled = catch_unwind(compile).map_err(|panic| LoadError::Compile(words(&*panic)))?;
+        let component = compiled.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        if let Some(disk) = &self.disk {
+            disk.store(digest, &component);
+        }
+        Ok(component)
+    }
+}
+
+impl Artifact {
+    fn new(
+        sandbox: &Arc<Sandbox>,
+        component: Component,
+        digest: String,
+    ) -> Result<Self, LoadError> {
+        let ty = component.component_type();
+        let imports: Vec<String> =
+            ty.imports(&sandbox.engine).map(|(name, _)| name.to_owned()).collect();
+        if let Some(alien) = imports.iter().find(|import| !host::is_offered(import)) {
+            return Err(LoadError::NotOffered(alien.clone()));
+        }
+        let export = |interface: &'static str, function: &str| {
+            let instance = component.get_export_index(None, interface);
+            instance
+                .and_then(|instance| component.get_export_index(Some(&instance), function))
+                .ok_or(LoadError::MissingExport(interface))
+        };
+        let configure = export(LIFECYCLE, "configure")?;
+        let process = export(TRANSFORM, "process")?;
+        let exports = Exports { configure, process };
+        Ok(Self { sandbox: Arc::clone(sandbox), component, exports, imports, digest })
+    }
+
+    /// The SHA-256 of its file, in hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
+/// Reads the file, at most as much as a plugin may be, and looks at its first bytes.
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let mut binary = Vec::new();
+    File::open(path)?.take(FILE_MAX + 1).read_to_end(&mut binary)?;
+    if binary.len() as u64 > FILE_MAX {
+        return Err(LoadError::TooLarge);
+    }
+    match binary.split_first_chunk::<4>() {
+        Some((MAGIC, rest)) if rest.starts_with(&COMPONENT) => Ok(binary),
+        Some((MAGIC, [1, 0, 0, 0, ..])) => Err(LoadError::CoreModule),
+        _ => Err(LoadError::NotWasm),
+    }
+}
+
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("the compiler panicked: {}", text.unwrap_or("no words"))
+}

@@ -1,0 +1,203 @@
+//! One instance of a plugin: made and configured, called under its limits, judged when it fails.
+//!
+//! An instance that trapped, ran out of a limit or answered nonsense is not called again; its
+//! step makes a new one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::{Func, InstancePre, TypedFunc};
+use wasmtime::{Error, Store, Trap, WasmBacktrace};
+
+use super::answer::{MESSAGE_MAX, Outcome};
+use super::artifact::{Artifact, LoadError};
+use super::clip;
+use super::columns::{Input, Needs, StepName};
+use super::engine::{MEMORY_MAX, ticks};
+use super::host::{Host, Log, Voice};
+use crate::component::{ComponentId, TransformError, Verdicts};
+use crate::event::Batch;
+
+/// How long instantiation and `configure` may take together.
+const CONFIGURE_TIME: Duration = Duration::from_secs(2);
+
+/// Bytes that a plugin may answer in any case.
+const OUTPUT_FLOOR: usize = 1 << 20;
+
+/// Bytes that a plugin may answer per byte it was given.
+const OUTPUT_FACTOR: usize = 4;
+
+/// What the fixed-size columns weigh per event.
+const EVENT_BYTES: usize = 40;
+
+/// Handles to resources that an instance may hold.
+const HANDLES_MAX: usize = 1024;
+
+/// Frames of a trap's backtrace that are named in its message.
+const FRAMES_MAX: usize = 4;
+
+/// What one step may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest time that judging one batch may take.
+    pub time: Duration,
+    /// Most memory that one instance may hold, in bytes; at most 1 GiB.
+    pub memory: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { time: Duration::from_millis(50), memory: 64 << 20 }
+    }
+}
+
+/// What a step says about its plugin.
+#[derive(Debug, Clone)]
+pub struct StepSetup {
+    /// The step.
+    pub id: ComponentId,
+    /// The step's `config` as JSON.
+    pub config_json: String,
+    /// What it may use.
+    pub limits: Limits,
+    /// The capabilities that it grants.
+    pub grants: Vec<String>,
+}
+
+type ProcessArgs<'a> = (Input<'a>,);
+type ProcessAnswer = (Result<Outcome, String>,);
+type ConfigureArgs<'a> = (&'a str, StepName<'a>);
+type ConfigureAnswer = (Result<Needs, String>,);
+
+/// What instances of one step are made of.
+pub(super) struct Mould {
+    pub(super) artifact: Arc<Artifact>,
+    pub(super) pre: InstancePre<Host>,
+    pub(super) setup: StepSetup,
+    pub(super) voice: Arc<Voice>,
+}
+
+/// A configured instance.
+pub(super) struct Instance {
+    store: Store<Host>,
+    /// Checked to be of type `(ProcessArgs) -> ProcessAnswer`.
+    process: Func,
+    wants_data: bool,
+    /// How many batches it has judged.
+    pub(super) batches: u32,
+}
+
+impl Mould {
+    /// A new instance, configured.
+    pub(super) fn cast(&self) -> Result<Instance, LoadError> {
+        let host = Host::new(self.setup.limits.memory.min(MEMORY_MAX), Log::new(&self.voice));
+        let mut store = Store::new(&self.artifact.sandbox.engine, host);
+        store.limiter(|host| &mut host.memory);
+        store.set_max_component_handles(HANDLES_MAX);
+        store.set_hostcall_fuel(OUTPUT_FLOOR);
+        store.set_epoch_deadline(ticks(CONFIGURE_TIME));
+        let _ticking = self.artifact.sandbox.ticking();
+        let instance = self.pre.instantiate(&mut store).map_err(|error| {
+            let failure = failure(&error, &store);
+            LoadError::Start(failure.message)
+        })?;
+        let exports = &self.artifact.exports;
+        let shape = |error: Error| LoadError::Shape(format!("{error:#}"));
+        let configure = instance
+            .get_typed_func::<ConfigureArgs<'_>, ConfigureAnswer>(&mut store, exports.configure)
+            .map_err(shape)?;
+        let process = instance
+            .get_typed_func::<ProcessArgs<'_>, ProcessAnswer>(&mut store, exports.process)
+            .map_err(shape)?;
+        let process = *process.func();
+        let id = &self.setup.id;
+        let name = StepName {
+            pipeline: id.pipeline.as_str(),
+            name: &id.name,
+            instance: 0,
+            host_version: env!("CARGO_PKG_VERSION"),
+        };
+        let needs = match configure.call(&mut store, (&self.setup.config_json, name)) {
+            Ok((Ok(needs),)) => needs,
+            Ok((Err(message),)) => return Err(LoadError::Refused(short(&message))),
+            Err(error) => {
+                let TransformError { reason, message } = failure(&error, &store);
+                return Err(LoadError::Configure { reason, message });
+            }
+        };
+        if !needs.fields.is_empty() {
+            return Err(LoadError::Fields);
+        }
+        Ok(Instance { store, process, wants_data: needs.data, batches: 0 })
+    }
+
+    /// Calls `process`. After an error other than `error` the instance must not be used again.
+    pub(super) fn process(
+        &self,
+        instance: &mut Instance,
+        batch: &Batch,
+    ) -> Result<Verdicts, TransformError> {
+        let store = &mut instance.store;
+        let input = batch.bytes() + batch.len() * EVENT_BYTES;
+        store.set_hostcall_fuel(input.saturating_mul(OUTPUT_FACTOR).saturating_add(OUTPUT_FLOOR));
+        store.set_epoch_deadline(ticks(self.setup.limits.time));
+        store.data_mut().log.reset();
+        store.data_mut().memory.is_exhausted = false;
+        instance.batches += 1;
+        let _ticking = self.artifact.sandbox.ticking();
+        let process = borrowing(instance.process);
+        match process.call(&mut *store, (Input::of(batch, instance.wants_data),)) {
+            Ok((Ok(outcome),)) => outcome
+                .checked(batch.len())
+                .map_err(|wrong| TransformError { reason: "bad_answer", message: wrong }),
+            Ok((Err(message),)) => {
+                Err(TransformError { reason: "error", message: short(&message) })
+            }
+            Err(error) => Err(failure(&error, store)),
+        }
+    }
+}
+
+/// `process` as a function of columns borrowed for this one call.
+fn borrowing<'a>(process: Func) -> TypedFunc<ProcessArgs<'a>, ProcessAnswer> {
+    // SAFETY: `cast` took `process` out of a `TypedFunc` of these very types, so they were checked
+    // against the component; only the lifetime of the borrowed columns differs, and neither the
+    // check nor the layout depends on it. A checked conversion would compare all field names
+    // of the contract for every batch.
+    #[expect(unsafe_code, reason = "a typed function cannot be stored for all lifetimes at once")]
+    unsafe {
+        TypedFunc::new_unchecked(process)
+    }
+}
+
+/// What kind of failure `error` is, and words for it.
+fn failure(error: &Error, store: &Store<Host>) -> TransformError {
+    let is_exhausted = store.data().memory.is_exhausted;
+    let (reason, message) = match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => ("timeout", "it took longer than its time limit".to_owned()),
+        // Allocators abort when they get no more memory.
+        Some(_) if is_exhausted => ("memory", "it wants more memory than its limit".to_owned()),
+        Some(trap) => ("trap", format!("{trap}{}", place(error))),
+        None => {
+            let cause = error.root_cause().to_string();
+            let reason = if cause.contains(FUEL_EXHAUSTED) { "output" } else { "bad_answer" };
+            (reason, cause)
+        }
+    };
+    TransformError { reason, message: short(&message) }
+}
+
+/// How the engine words that more was handed over than the fuel allows; its type is private.
+const FUEL_EXHAUSTED: &str = "fuel allocated for hostcalls";
+
+/// Where a trap happened: the innermost functions, if the plugin has their names.
+fn place(error: &Error) -> String {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return String::new() };
+    let names = backtrace.frames().iter().filter_map(|frame| frame.func_name());
+    let names: Vec<&str> = names.take(FRAMES_MAX).collect();
+    if names.is_empty() { String::new() } else { format!(" in {}", names.join(" < ")) }
+}
+
+fn short(message: &str) -> String {
+    clip(message, MESSAGE_MAX).into_owned()
+}

@@ -1,0 +1,50 @@
+//! A directory of a test's own, removed with it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, fs, process};
+
+/// A fresh directory below the system's temporary one, removed on drop.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    /// An empty directory that nobody else uses.
+    pub fn fresh() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("weir-test-{}-{number}", process::id()));
+        fs::create_dir_all(&path).expect("the temporary directory takes files");
+        Self { path }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Replaces `file` (a path inside) in one step, as editors do.
+    pub fn put(&self, file: &str, content: impl AsRef<[u8]>) {
+        let target = self.path.join(file);
+        let folder = target.parent().expect("a file has a folder");
+        fs::create_dir_all(folder).expect("the temporary directory takes folders");
+        let name = target.file_name().expect("a file has a name").to_string_lossy();
+        let draft = folder.join(format!(".{name}.new"));
+        fs::write(&draft, content).expect("the temporary directory takes files");
+        fs::rename(&draft, &target).expect("a rename inside a folder");
+    }
+
+    /// Removes `file` (a path inside).
+    pub fn remove(&self, file: &str) {
+        fs::remove_file(self.path.join(file)).expect("the file is there");
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // A leftover is no reason to fail a test.
+        fs::remove_dir_all(&self.path).ok();
+    }
+}
