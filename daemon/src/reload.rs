@@ -123,9 +123,10 @@ pub async fn reload(
     let since = Instant::now();
     let at = now_micros();
     let running = runtime.digests();
-    let mounts = runtime.mounts().map(|(name, mount)| (name.clone(), mount.clone())).collect();
+    let mounts: Vec<_> =
+        runtime.mounts().map(|(name, mount)| (name.clone(), mount.clone())).collect();
     let bench = bench.clone();
-    let prepared = spawn_blocking(move || prepare(&bench, &running, mounts));
+    let prepared = spawn_blocking(move || prepare(&bench, &running, &mounts));
     let prepared = prepared.await.expect("preparing a generation does not panic");
     let is_applied = prepared.faults.is_empty() || trigger == Trigger::Start;
     let generation = if is_applied {
@@ -154,7 +155,7 @@ pub struct Checked {
 
 /// Checks the files without putting anything in force.
 pub fn check(bench: &Workbench) -> Checked {
-    let prepared = prepare(bench, &BTreeMap::new(), Vec::new());
+    let prepared = prepare(bench, &BTreeMap::new(), &[]);
     Checked { pipelines: prepared.built.len(), faults: prepared.faults }
 }
 
@@ -175,7 +176,7 @@ struct Candidate {
 fn prepare(
     bench: &Workbench,
     running: &BTreeMap<PipelineName, String>,
-    mounts: Vec<(PipelineName, Mount)>,
+    mounts: &[(PipelineName, Mount)],
 ) -> Prepared {
     let loaded = config::load(&bench.paths, &bench.settings);
     let mut faults = loaded.faults;
@@ -192,7 +193,7 @@ fn prepare(
     let next = candidates.iter().map(|(name, candidate)| (name.clone(), candidate.digest.clone()));
     let mut plan = diff(running, &next.collect());
     let mut taken = Taken::default();
-    for (name, mount) in &mounts {
+    for (name, mount) in mounts {
         if plan.unchanged.contains(name) {
             taken.insert(mount, name);
         }

@@ -75,7 +75,6 @@ async fn an_event_stream_is_read_to_its_end() {
 }
 
 /// Speaks the subprotocol that was asked for.
-#[expect(clippy::result_large_err, reason = "the signature is the library's")]
 fn agree(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     let name = "sec-websocket-protocol";
     if let Some(protocol) = request.headers().get(name) {

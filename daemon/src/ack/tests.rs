@@ -1,1 +1,1 @@
-
+//! What `ack` promises, tried out.

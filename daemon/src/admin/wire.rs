@@ -105,7 +105,7 @@ fn component(view: &ComponentView) -> Value {
         State::Degraded(reason) => ("degraded", Some(reason)),
     };
     let counters: serde_json::Map<_, _> =
-        health.counters.iter().map(|(name, value)| ((*name).to_string(), json!(value))).collect();
+        health.counters.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
     json!({
         "name": view.id.name,
         "role": match view.role { Role::Source => "source", Role::Sink => "sink" },

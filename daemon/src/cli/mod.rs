@@ -31,7 +31,7 @@ struct Global {
     /// Form of log lines
     #[arg(long, global = true, env = "WEIR_LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
-    /// When to use colours; NO_COLOR is respected
+    /// When to use colours; `NO_COLOR` is respected
     #[arg(long, global = true, value_enum, default_value_t)]
     color: Color,
     /// Settings file of the daemon [default: weir.toml if present]
@@ -50,7 +50,7 @@ enum Command {
 /// When to use colours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Color {
-    /// On a terminal, unless NO_COLOR is set
+    /// On a terminal, unless `NO_COLOR` is set
     #[default]
     Auto,
     /// Always

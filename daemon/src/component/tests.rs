@@ -1,3 +1,5 @@
+//! What `component` promises, tried out.
+
 use std::net::SocketAddr;
 
 use serde::Deserialize;

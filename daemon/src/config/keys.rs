@@ -50,13 +50,10 @@ pub(super) fn take_tables(
     faults: &mut Vec<BuildError>,
 ) -> Vec<Table> {
     let Some(Entry { node, .. }) = table.take(key) else { return Vec::new() };
-    let nodes = match node.value {
-        Value::Array(nodes) => nodes,
-        _ => {
-            let fault = wrong_type(key, &node, "an array of tables");
-            faults.push(fault.help(format!("write `[[{key}]]`, with double brackets")));
-            return Vec::new();
-        }
+    let Value::Array(nodes) = node.value else {
+        let fault = wrong_type(key, &node, "an array of tables");
+        faults.push(fault.help(format!("write `[[{key}]]`, with double brackets")));
+        return Vec::new();
     };
     let mut tables = Vec::with_capacity(nodes.len());
     for node in nodes {

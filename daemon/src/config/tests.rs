@@ -1,1 +1,3 @@
+//! What `config` promises, tried out.
+
 

@@ -1,1 +1,1 @@
-
+//! What `edge` promises, tried out.

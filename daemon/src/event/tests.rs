@@ -1,1 +1,1 @@
-
+//! What `event` promises, tried out.

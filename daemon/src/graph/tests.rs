@@ -1,1 +1,3 @@
+//! What `graph` promises, tried out.
+
 

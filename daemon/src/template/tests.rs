@@ -1,3 +1,5 @@
+//! What `template` promises, tried out.
+
 use super::Template;
 use crate::event::{Batch, Draft};
 

@@ -1,3 +1,5 @@
+//! What `units` promises, tried out.
+
 use std::time::Duration;
 
 use super::{Size, Time, format_time, parse_time};

@@ -225,7 +225,7 @@ macro_rules! register {
                 }
             }
 
-            $crate::bindings::export_plugin!(Exports with_types_in $crate::bindings);
-};
+    $crate::bindings::export_plugin!(Exports with_types_in $crate::bindings);
+        };
     };
 }

@@ -1,1 +1,1 @@
-
+//! What `protocol` promises, tried out.

@@ -1,1 +1,1 @@
-
+//! What `session` promises, tried out.

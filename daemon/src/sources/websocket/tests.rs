@@ -1,1 +1,1 @@
-
+//! What `websocket` promises, tried out.

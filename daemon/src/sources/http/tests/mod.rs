@@ -1,1 +1,1 @@
-
+//! What `http` promises, tried out.
