@@ -1,127 +1,246 @@
-//! Finds personal data in text: e-mail addresses, card numbers, IP addresses.
-//!
-//! A text goes in, the byte ranges of what was found come out, ascending and apart.
+//! Finds e-mail addresses, card numbers and IP addresses in a text.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 use serde::Deserialize;
 
-/// What can be found.
+/// All detectors.
+const ALL: &[Detector] = &[Detector::Email, Detector::Card, Detector::Ipv4, Detector::Ipv6];
+/// How many digits a card number has.
+const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
+/// How many digits each group of a card number has, but for the last.
+const CARD_GROUP_MIN: usize = 3;
+
+/// What to look for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Detector {
-    /// An e-mail address.
     Email,
-    /// A payment card number: 13 to 19 digits that pass the Luhn check (ISO/IEC 7812-1).
     Card,
-    /// An IPv4 address.
     Ipv4,
-    /// An IPv6 address.
     Ipv6,
 }
 
-/// Finds what `detectors` look for.
-pub(crate) fn find(detectors: &[Detector], text: &str) -> Vec<Range<usize>> {
+/// A part of a text that a detector recognises.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) detector: Detector,
+    pub(crate) span: Range<usize>,
+}
+
+/// What `detectors` find, in order and without overlap; where two overlap, the first and longest.
+pub(crate) fn find(detectors: &[Detector], text: &str) -> Vec<Found> {
     let mut found = Vec::new();
     for detector in detectors {
-        match detector {
-            Detector::Email => words(text, is_email_char, &mut found, as_email),
-            Detector::Card => words(text, is_card_char, &mut found, as_card),
-            Detector::Ipv4 => words(text, is_ipv4_char, &mut found, as_ipv4),
-            Detector::Ipv6 => words(text, is_ipv6_char, &mut found, as_ipv6),
-        }
+        let spans = match detector {
+            Detector::Email => emails(text),
+            Detector::Card => cards(text),
+            Detector::Ipv4 => ipv4s(text),
+            Detector::Ipv6 => ipv6s(text),
+        };
+        found.extend(spans.into_iter().map(|span| Found { detector: *detector, span }));
     }
-    found.sort_by_key(|range| range.start);
+    found.sort_by_key(|found| (found.span.start, usize::MAX - found.span.end));
     let mut end = 0;
-    found.retain(|range| {
-        let is_apart = range.start >= end;
-        if is_apart {
-            end = range.end;
+    found.retain(|found| {
+        let is_clear = found.span.start >= end;
+        if is_clear {
+            end = found.span.end;
         }
-        is_apart
+        is_clear
     });
     found
 }
 
-/// Adds the part of each run of characters that `part` recognises.
-fn words(
-    text: &str,
-    is_part: fn(char) -> bool,
-    found: &mut Vec<Range<usize>>,
-    part: fn(&str) -> Option<Range<usize>>,
-) {
-    let mut at = 0;
-    for word in text.split(|c| !is_part(c)) {
-        if let Some(range) = part(word) {
-            found.push(at + range.start..at + range.end);
+/// The detector that recognises `text` as a whole.
+pub(crate) fn whole(text: &str) -> Option<Detector> {
+    let found = find(ALL, text);
+    found.first().filter(|found| found.span == (0..text.len())).map(|found| found.detector)
+}
+
+fn emails(text: &str) -> Vec<Range<usize>> {
+    let mut spans = Vec::new();
+    let mut from = 0;
+    for (at, _) in text.match_indices('@') {
+        let local = &text[from.min(at)..at];
+        let kept = local.trim_end_matches(is_local);
+        let local = local[kept.len()..].trim_start_matches('.');
+        let domain = text[at + 1..].trim_start_matches(is_domain);
+        let domain = &text[at + 1..text.len() - domain.len()];
+        let domain = domain.trim_end_matches(['.', '-']);
+        let is_host = domain.rsplit_once('.').is_some_and(|(host, top)| {
+            !host.is_empty() && top.chars().count() >= 2 && top.chars().all(char::is_alphabetic)
+        });
+        if !local.is_empty() && is_host {
+            from = at + 1 + domain.len();
+            spans.push(at - local.len()..from);
         }
-        let next = at + word.len();
-        at = next + text[next..].chars().next().map_or(0, char::len_utf8);
+    }
+    spans
+}
+
+fn is_local(character: char) -> bool {
+    character.is_alphanumeric() || "!#$%&'*+/=?^_`{|}~.-".contains(character)
+}
+
+fn is_domain(character: char) -> bool {
+    character.is_alphanumeric() || character == '.' || character == '-'
+}
+
+fn cards(text: &str) -> Vec<Range<usize>> {
+    let groups = digit_groups(text);
+    let mut spans = Vec::new();
+    let mut first = 0;
+    while first < groups.len() {
+        match card_from(text, &groups[first..]) {
+            Some(len) => {
+                spans.push(groups[first].start..groups[first + len - 1].end);
+                first += len;
+            }
+            None => first += 1,
+        }
+    }
+    spans
+}
+
+/// The runs of digits that stand apart from letters.
+fn digit_groups(text: &str) -> Vec<Range<usize>> {
+    let bytes = text.as_bytes();
+    let mut groups = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let len = bytes[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let group = at..at + len;
+        at += len.max(1);
+        if len > 0 && !is_word_before(text, group.start) && !is_word_after(text, group.end) {
+            groups.push(group);
+        }
+    }
+    groups
+}
+
+/// How many of the groups, from the first on, are one card number; the most that can be.
+fn card_from(text: &str, groups: &[Range<usize>]) -> Option<usize> {
+    let mut digits: Vec<u8> = Vec::new();
+    let mut longest = None;
+    for (index, group) in groups.iter().enumerate() {
+        if index > 0 {
+            let before = &groups[index - 1];
+            let is_joined = matches!(&text[before.end..group.start], " " | "-");
+            if !is_joined || before.len() < CARD_GROUP_MIN {
+                break;
+            }
+        }
+        digits.extend(text[group.clone()].bytes().map(|digit| digit - b'0'));
+        if digits.len() > *CARD_DIGITS.end() {
+            break;
+        }
+        if is_card(&digits) {
+            longest = Some(index + 1);
+        }
+    }
+    longest
+}
+
+fn is_card(digits: &[u8]) -> bool {
+    CARD_DIGITS.contains(&digits.len()) && has_issuer(digits) && has_luhn_digit(digits)
+}
+
+/// Whether an issuer of cards gives out numbers that start so and are as long. Without this one of
+/// ten timestamps and order numbers would pass for a card.
+fn has_issuer(digits: &[u8]) -> bool {
+    let start =
+        |len: usize| digits[..len].iter().fold(0_u32, |sum, digit| sum * 10 + u32::from(*digit));
+    let len = digits.len();
+    match (start(1), start(2), start(4)) {
+        // Visa.
+        (4, ..) => matches!(len, 13 | 16 | 19),
+        // American Express.
+        (_, 34 | 37, _) => len == 15,
+        // Diners Club.
+        (_, 36 | 38 | 39, _) | (_, _, 3000..=3059 | 3095) => (14..=19).contains(&len),
+        // JCB.
+        (_, _, 3528..=3589) => (16..=19).contains(&len),
+        // Mastercard.
+        (_, 51..=55, _) | (_, _, 2221..=2720) => len == 16,
+        // Mir.
+        (_, _, 2200..=2204) => (16..=19).contains(&len),
+        // Maestro, Discover, UnionPay, RuPay.
+        (_, 50 | 56..=58, _) | (6 | 8, ..) => len <= 19 && (len >= 16 || start(1) != 8),
+        _ => false,
     }
 }
 
-fn is_email_char(c: char) -> bool {
-    c.is_alphanumeric() || "@.!#$%&'*+/=?^_`{|}~-".contains(c)
-}
-
-fn as_email(word: &str) -> Option<Range<usize>> {
-    let start = word.len() - word.trim_start_matches(['.', '\'', '-']).len();
-    let end = word.trim_end_matches(|c: char| !c.is_alphanumeric()).len();
-    let (local, domain) = word.get(start..end)?.rsplit_once('@')?;
-    let (_, top) = domain.rsplit_once('.')?;
-    let is_name =
-        |label: &str| !label.is_empty() && label.chars().all(|c| c.is_alphanumeric() || c == '-');
-    let is_email = !local.is_empty()
-        && !local.contains('@')
-        && domain.split('.').all(is_name)
-        && top.len() > 1
-        && top.chars().all(char::is_alphabetic);
-    is_email.then_some(start..end)
-}
-
-fn is_card_char(c: char) -> bool {
-    c.is_ascii_digit() || c == ' ' || c == '-'
-}
-
-fn as_card(word: &str) -> Option<Range<usize>> {
-    let start = word.find(|c: char| c.is_ascii_digit())?;
-    let end = word.rfind(|c: char| c.is_ascii_digit())? + 1;
-    let digits: Vec<u32> = word.chars().filter_map(|c| c.to_digit(10)).collect();
-    ((13..=19).contains(&digits.len()) && luhn(&digits)).then_some(start..end)
-}
-
-/// The Luhn check: from the right, every second digit counts double, the sum ends in 0.
-fn luhn(digits: &[u32]) -> bool {
+fn has_luhn_digit(digits: &[u8]) -> bool {
     let sum: u32 = digits
         .iter()
         .rev()
         .enumerate()
-        .map(|(place, digit)| match (place % 2, digit * 2) {
-            (0, _) => *digit,
-            (_, double) if double > 9 => double - 9,
-            (_, double) => double,
+        .map(|(index, digit)| match (index % 2, u32::from(*digit)) {
+            (0, digit) => digit,
+            (_, digit) if digit > 4 => digit * 2 - 9,
+            (_, digit) => digit * 2,
         })
         .sum();
-    sum.is_multiple_of(10) && digits.iter().any(|digit| *digit != 0)
+    sum.is_multiple_of(10)
 }
 
-fn is_ipv4_char(c: char) -> bool {
-    c.is_alphanumeric() || c == '.'
+fn ipv4s(text: &str) -> Vec<Range<usize>> {
+    let is_part = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+    runs(text, is_part)
+        .filter_map(|run| {
+            let address = text[run.clone()].trim_end_matches('.');
+            let start = run.start;
+            address.parse::<Ipv4Addr>().ok().map(|_| start..start + address.len())
+        })
+        .collect()
 }
 
-fn as_ipv4(word: &str) -> Option<Range<usize>> {
-    let trimmed = word.trim_matches('.');
-    let start = word.len() - word.trim_start_matches('.').len();
-    trimmed.parse::<Ipv4Addr>().ok().map(|_| start..start + trimmed.len())
+fn ipv6s(text: &str) -> Vec<Range<usize>> {
+    let is_part = |byte: u8| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.';
+    runs(text, is_part)
+        .filter_map(|run| {
+            let run_text = &text[run.clone()];
+            let has_digit = run_text.bytes().any(|byte| byte.is_ascii_digit());
+            if !has_digit || run_text.bytes().filter(|byte| *byte == b':').count() < 2 {
+                return None;
+            }
+            // In prose a full stop or a colon may follow.
+            let candidates =
+                [run_text.trim_end_matches('.'), run_text.trim_end_matches([':', '.'])];
+            let address = candidates.into_iter().find(|it| it.parse::<Ipv6Addr>().is_ok())?;
+            Some(run.start..run.start + address.len())
+        })
+        .collect()
 }
 
-fn is_ipv6_char(c: char) -> bool {
-    c.is_alphanumeric() || c == ':' || c == '.'
+/// The longest runs of such bytes that no letter or digit touches.
+fn runs(text: &str, is_part: impl Fn(u8) -> bool) -> impl Iterator<Item = Range<usize>> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while at < bytes.len() {
+            let start = at;
+            at += bytes[start..].iter().take_while(|byte| is_part(**byte)).count();
+            if at == start {
+                at += 1;
+            } else if !is_word_before(text, start) && !is_word_after(text, at) {
+                return Some(start..at);
+            }
+        }
+        None
+    })
 }
 
-fn as_ipv6(word: &str) -> Option<Range<usize>> {
-    let trimmed = word.trim_end_matches('.');
-    let is_address = trimmed.matches(':').count() > 1 && trimmed.parse::<Ipv6Addr>().is_ok();
-    is_address.then_some(0..trimmed.len())
+fn is_word_before(text: &str, at: usize) -> bool {
+    text[..at].chars().next_back().is_some_and(is_word)
+}
+
+fn is_word_after(text: &str, at: usize) -> bool {
+    text[at..].chars().next().is_some_and(is_word)
+}
+
+fn is_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
 }

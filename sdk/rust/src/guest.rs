@@ -25,6 +25,11 @@ impl<P> Slot<P> {
 }
 
 impl<P: Plugin> Slot<P> {
+    /// The same as [`empty`](Self::empty), for nothing but a plugin.
+    pub fn for_plugin() -> Self {
+        Self::empty()
+    }
+
     /// Answers the host's `configure`.
     ///
     /// # Errors

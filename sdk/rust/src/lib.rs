@@ -1,6 +1,146 @@
 //! Write a Weir transform in Rust.
 //!
-//! A plugin judges events: each is kept, dropped, changed, split, routed elsewhere, or failed.
+//! A plugin judges events one after the other: each is kept, dropped, changed, split, sent to
+//! another route, or failed. It runs in the daemon's WebAssembly sandbox; how events travel there,
+//! as columns of a whole batch, is not its concern.
+//!
+//! # A function
+//!
+//! A plugin that needs neither config nor state is a function:
+//!
+//! ```
+//! use weir_plugin::{Action, Event, Failure};
+//!
+//! /// Lets through what happens to carts.
+//! fn only_carts(event: &Event<'_>) -> Result<Action, Failure> {
+//!     Ok(if event.event_type().starts_with("cart.") { Action::Keep } else { Action::Drop })
+//! }
+//!
+//! weir_plugin::register!(OnlyCarts, only_carts);
+//! ```
+//!
+//! # From nothing to a running plugin
+//!
+//! 1. `cargo new --lib tax`, and in `tax/Cargo.toml` (`weir-plugin` is in `sdk/rust` of Weir):
+//!
+//!    ```toml
+//!    [package]
+//!    name = "tax"
+//!    version = "0.1.0"
+//!    edition = "2024"
+//!
+//!    [lib]
+//!    crate-type = ["cdylib", "rlib"]
+//!
+//!    [dependencies]
+//!    weir-plugin = { path = "../weir/sdk/rust" }
+//!    serde = { version = "1", features = ["derive"] }
+//!    serde_json = "1"
+//!
+//!    [profile.release]
+//!    lto = true
+//!    codegen-units = 1
+//!    panic = "abort"
+//!    strip = true
+//!    ```
+//!
+//! 2. `tax/.cargo/config.toml` names the linker that writes a finished component. It comes with
+//!    Rust; the target is added by `rustup target add wasm32-unknown-unknown`:
+//!
+//!    ```toml
+//!    [target.wasm32-unknown-unknown]
+//!    linker = "wasm-component-ld"
+//!    ```
+//!
+//! 3. `tax/src/lib.rs`. A plugin with a config or with state is a type that implements [`Plugin`]:
+//!
+//!    ```
+//!    use serde::Deserialize;
+//!    use weir_plugin::{Action, Event, Failure, Plugin, Row, Step};
+//!
+//!    /// The `config` table of the step.
+//!    #[derive(Deserialize)]
+//!    #[serde(deny_unknown_fields)]
+//!    pub struct Config {
+//!        rate: f64,
+//!    }
+//!
+//!    /// Adds the tax to orders, and sends those without an amount to the route `odd`.
+//!    pub struct Tax {
+//!        rate: f64,
+//!    }
+//!
+//!    #[derive(Deserialize)]
+//!    struct Order {
+//!        net: Option<f64>,
+//!    }
+//!
+//!    impl Plugin for Tax {
+//!        type Config = Config;
+//!
+//!        fn configure(config: Config, _: &Step) -> Result<Self, String> {
+//!            if !(0.0..1.0).contains(&config.rate) {
+//!                return Err("`rate` is a fraction, such as 0.19".into());
+//!            }
+//!            Ok(Self { rate: config.rate })
+//!        }
+//!
+//!        fn transform(&mut self, event: &Event<'_>) -> Result<Action, Failure> {
+//!            if event.event_type() != "order" {
+//!                return Ok(Action::Keep);
+//!            }
+//!            let order: Order = event.json()?;
+//!            let Some(net) = order.net else {
+//!                return Ok(Action::Emit(vec![Row::new().route("odd")]));
+//!            };
+//!            let data = serde_json::json!({ "net": net, "tax": net * self.rate });
+//!            Ok(Action::Replace(data.to_string().into_bytes()))
+//!        }
+//!    }
+//!
+//!    weir_plugin::register!(Tax);
+//!    ```
+//!
+//! 4. A test, in `tax/src/tests.rs` with `#[cfg(test)] mod tests;` in `lib.rs`, runs natively with
+//!    `cargo test`:
+//!
+//!    ```ignore
+//!    use weir_plugin::testing::{Harness, event};
+//!
+//!    use crate::Tax;
+//!
+//!    #[test]
+//!    fn orders_are_taxed() {
+//!        let mut tax = Harness::<Tax>::new(r#"{"rate":0.5}"#).unwrap();
+//!        let judged = tax.judge(event().event_type("order").data(r#"{"net":10.0}"#));
+//!        assert_eq!(judged.texts(), [r#"{"net":10.0,"tax":5.0}"#]);
+//!    }
+//!    ```
+//!
+//! 5. `cargo build --release --target wasm32-unknown-unknown`, then copy
+//!    `target/wasm32-unknown-unknown/release/tax.wasm` to where the daemon looks for plugins
+//!    (`plugins = ["./plugins/dist"]` in `weir.toml`). A running daemon takes a new version of the
+//!    file at once.
+//!
+//! 6. In a pipeline file:
+//!
+//!    ```toml
+//!    [[transform]]
+//!    plugin = "tax"
+//!    config = { rate = 0.19 }
+//!    on_error = "reject"
+//!    ```
+//!
+//! # What can go wrong
+//!
+//! An `Err` of [`Plugin::configure`] refuses the pipeline, with its words. A [`Failure`] of
+//! [`Plugin::transform`] is a matter of that event alone, and `on_error` decides what becomes of
+//! it. So it is when the plugin panics, takes too long or wants too much memory: the panic's
+//! message is logged, the daemon makes a new instance and finds the event that is to blame, so
+//! state that the plugin held is lost. Words for the log are said with [`log`](crate::log).
+//!
+//! The sandbox has no files, no network and no clock: `std::time` and `std::fs` compile, but trap
+//! or fail.
 
 #[doc(hidden)]
 pub mod bindings;
@@ -12,6 +152,8 @@ pub mod testing;
 mod action;
 mod event;
 mod plugin;
+#[cfg(test)]
+mod tests;
 mod verdicts;
 
 pub use action::{Action, Failure, FailureKind, Row};
@@ -50,6 +192,9 @@ macro_rules! register {
     };
     ($plugin:ty) => {
         // Elsewhere, as in tests, there is nobody to export it to.
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn() -> $crate::guest::Slot<$plugin> = $crate::guest::Slot::<$plugin>::for_plugin;
+
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             use $crate::bindings::exports::weir::plugin::{lifecycle, transform};

@@ -1,0 +1,67 @@
+//! Paths of fields, and how far the place that is being read has come along each.
+
+/// A path as the config gives it, such as `items.*.email`.
+#[derive(Debug)]
+pub(crate) struct Path(Vec<Segment>);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Segment {
+    /// One key, or the number of an element.
+    Name(String),
+    /// `*`: any key or element.
+    Any,
+    /// `**`: any number of them.
+    Deep,
+}
+
+/// How many segments of one path lead to the place that is being read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Progress {
+    path: usize,
+    done: usize,
+}
+
+impl Path {
+    /// # Errors
+    /// If no value can be at this path.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let segments = text.split('.').map(|segment| match segment {
+            "" => Err(format!("`fields`: `{text}` has an empty part; write it as in `user.email`")),
+            "*" => Ok(Segment::Any),
+            "**" => Ok(Segment::Deep),
+            name => Ok(Segment::Name(name.to_owned())),
+        });
+        let segments: Vec<Segment> = segments.collect::<Result<_, _>>()?;
+        if segments.last() == Some(&Segment::Deep) {
+            return Err(format!("`fields`: `{text}` ends in `**`, so it names no field"));
+        }
+        Ok(Self(segments))
+    }
+}
+
+impl Progress {
+    /// The beginning of all paths.
+    pub(crate) fn start(paths: &[Path]) -> Vec<Self> {
+        (0..paths.len()).map(|path| Self { path, done: 0 }).collect()
+    }
+
+    /// Goes on to the child `name`: its progress is appended to `next`.
+    ///
+    /// Returns whether the child is at the end of a path.
+    pub(crate) fn step(self, paths: &[Path], name: &str, next: &mut Vec<Self>) -> bool {
+        let Self { path, mut done } = self;
+        let segments = &paths[path].0;
+        while segments[done] == Segment::Deep {
+            next.push(Self { path, done });
+            done += 1;
+        }
+        let fits = match &segments[done] {
+            Segment::Name(wanted) => wanted == name,
+            Segment::Any | Segment::Deep => true,
+        };
+        if fits && done + 1 < segments.len() {
+            next.push(Self { path, done: done + 1 });
+        }
+        fits && done + 1 == segments.len()
+    }
+}

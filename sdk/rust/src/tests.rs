@@ -1,0 +1,198 @@
+//! What authors see of events, and what becomes of their answers.
+
+use serde::Deserialize;
+
+use crate::testing::{Draft, Emitted, Harness, Judged, event, logged};
+use crate::{Action, Batch, Event, Failure, FailureKind, Plugin, Row, Step, Verdicts, log};
+
+/// Answers with what its config says, or with what it sees.
+#[derive(Debug)]
+struct Probe(Config);
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Config {
+    data: bool,
+    verdicts: usize,
+}
+
+impl Plugin for Probe {
+    type Config = Config;
+
+    fn configure(config: Config, step: &Step) -> Result<Self, String> {
+        log::info(format_args!("{}/{}", step.pipeline, step.name));
+        Ok(Self(config))
+    }
+
+    fn transform(&mut self, event: &Event<'_>) -> Result<Action, Failure> {
+        let row = || Row::new();
+        Ok(match event.event_type() {
+            "keep" => Action::Keep,
+            "drop" => Action::Drop,
+            "replace" => Action::Replace(b"new".to_vec()),
+            "nothing" => Action::Emit(Vec::new()),
+            "same" => Action::Emit(vec![row()]),
+            "split" => Action::Emit(vec![
+                row().event_type("left").subject(Some("s")).route("odd"),
+                row().data("right").content_type(None).extension("b", "3").without_extension("a"),
+            ]),
+            "json" => {
+                let text: &str = event.json()?;
+                Action::Replace(text.into())
+            }
+            "text" => Action::Replace(event.text()?.into()),
+            "transient" => return Err(Failure::transient("away")),
+            _ => Action::Replace(format!("{event:?}").into_bytes()),
+        })
+    }
+
+    fn transform_batch(
+        &mut self,
+        batch: Batch<'_>,
+        verdicts: &mut Verdicts<'_>,
+    ) -> Result<(), String> {
+        for event in batch.events() {
+            match self.transform(&event) {
+                Ok(action) => verdicts.act(action),
+                Err(failure) => verdicts.fail(failure),
+            }
+        }
+        (0..self.0.verdicts).for_each(|_| verdicts.discard());
+        Ok(())
+    }
+
+    fn needs_data(&self) -> bool {
+        self.0.data
+    }
+}
+
+fn judge(event: Draft) -> Judged {
+    Harness::<Probe>::new("{}").unwrap().judge(event)
+}
+
+fn of_type(event_type: &str) -> Draft {
+    event().event_type(event_type)
+}
+
+fn emitted(judged: Judged) -> Vec<Emitted> {
+    match judged {
+        Judged::Emit(rows) => rows,
+        judged => panic!("{judged:?}"),
+    }
+}
+
+#[test]
+fn verdicts_keep_the_order_of_events() {
+    let types = ["keep", "replace", "drop", "transient", "split", "keep", "nothing"];
+    let mut probe = Harness::<Probe>::new("{}").unwrap();
+    let judged = probe.run(&types.map(of_type)).unwrap();
+    assert_eq!(judged[0], Judged::Keep);
+    assert_eq!(judged[1].texts(), ["new"]);
+    assert_eq!(judged[2], Judged::Drop);
+    assert_eq!(judged[3], Judged::Fail(FailureKind::Transient, "away".to_owned()));
+    assert_eq!(judged[4].texts(), ["{}", "right"]);
+    assert_eq!(judged[5], Judged::Keep);
+    assert_eq!(judged[6], Judged::Drop);
+    assert_eq!(probe.run(&[]).unwrap(), []);
+}
+
+#[test]
+fn rows_inherit_what_they_do_not_set() {
+    let draft = of_type("split").subject("old").data("d").extension("a", "1").extension("b", "2");
+    let rows = emitted(judge(draft));
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(
+        rows[0],
+        Emitted {
+            event_type: "left".to_owned(),
+            subject: Some("s".to_owned()),
+            content_type: Some("application/json".to_owned()),
+            data: b"d".to_vec(),
+            extensions: vec![pair("a", "1"), pair("b", "2")],
+            route: Some("odd".to_owned()),
+        }
+    );
+    assert_eq!(
+        rows[1],
+        Emitted {
+            event_type: "split".to_owned(),
+            subject: Some("old".to_owned()),
+            content_type: None,
+            data: b"right".to_vec(),
+            extensions: vec![pair("b", "3")],
+            route: None,
+        }
+    );
+    let same = emitted(judge(of_type("same").data("d").extension("a", "1")));
+    assert_eq!((same[0].text(), same[0].event_type.as_str()), ("d".to_owned(), "same"));
+    assert_eq!(same[0].extensions, [pair("a", "1")]);
+}
+
+#[test]
+fn an_event_shows_its_attributes() {
+    let draft = of_type("show").id("7").source("/s").subject("me").time(5).data("{}");
+    assert_eq!(
+        judge(draft).texts(),
+        [
+            r#"Event { id: "7", source: "/s", type: "show", subject: Some("me"), time: 5, data: "{}" }"#
+        ]
+    );
+}
+
+#[test]
+fn data_of_the_wrong_shape_blames_the_event() {
+    assert_eq!(judge(of_type("json").data(r#""text""#)).texts(), ["text"]);
+    assert_eq!(judge(of_type("text").data("text")).texts(), ["text"]);
+    for (event_type, words) in [("json", "data is not the JSON"), ("text", "data is not UTF-8")] {
+        match judge(of_type(event_type).data(vec![0xff])) {
+            Judged::Fail(FailureKind::Invalid, message) => {
+                assert!(message.starts_with(words), "{message}");
+            }
+            judged => panic!("{judged:?}"),
+        }
+    }
+}
+
+#[test]
+fn more_verdicts_than_events_are_an_error_and_fewer_keep() {
+    let mut probe = Harness::<Probe>::new(r#"{"verdicts":2}"#).unwrap();
+    let error = probe.run(&[of_type("keep")]).unwrap_err();
+    assert_eq!(error, "the plugin gave 3 verdicts for 1 events");
+    let columns = Harness::<Lazy>::new("").unwrap().run(&[event(), event()]);
+    assert_eq!(columns.unwrap(), [Judged::Keep, Judged::Keep]);
+}
+
+/// Gives no verdicts at all.
+#[derive(Debug)]
+struct Lazy;
+
+impl Plugin for Lazy {
+    type Config = crate::NoConfig;
+
+    fn configure(_: crate::NoConfig, _: &Step) -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    fn transform(&mut self, _: &Event<'_>) -> Result<Action, Failure> {
+        Ok(Action::Drop)
+    }
+
+    fn transform_batch(&mut self, _: Batch<'_>, _: &mut Verdicts<'_>) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_config_error_has_no_place_in_a_text_that_nobody_wrote() {
+    let error = Harness::<Probe>::new(r#"{"dta":true}"#).unwrap_err();
+    assert_eq!(error, "unknown field `dta`, expected `data` or `verdicts`");
+    let error = Harness::<Lazy>::new(r#"{"a":1}"#).unwrap_err();
+    assert_eq!(error, "unknown field `a`, there are no fields");
+}
+
+#[test]
+fn log_lines_are_kept_for_tests() {
+    Harness::<Probe>::new("{}").unwrap();
+    assert_eq!(logged(), [(log::Level::Info, "test/step".to_owned())]);
+    assert_eq!(logged(), []);
+}
