@@ -137,7 +137,7 @@
 //! [`Plugin::transform`] is a matter of that event alone, and `on_error` decides what becomes of
 //! it. So it is when the plugin panics, takes too long or wants too much memory: the panic's
 //! message is logged, the daemon makes a new instance and finds the event that is to blame, so
-//! state that the plugin held is lost. Words for the log are said with [`log`](crate::log).
+//! state that the plugin held is lost. Words for the log are said with [`log`].
 //!
 //! The sandbox has no files, no network and no clock: `std::time` and `std::fs` compile, but trap
 //! or fail.
