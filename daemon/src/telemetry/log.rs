@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 
 /// What shows when nothing else is asked for.
-const DEFAULT_FILTER: &str = "info,lapin=warn,wasmtime=warn,cranelift=warn,hyper=warn";
+const DEFAULT_FILTER: &str = "info,lapin=error,wasmtime=warn,cranelift=warn,hyper=warn";
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
