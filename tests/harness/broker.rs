@@ -31,8 +31,8 @@ const BOOT_DEADLINE: Duration = Duration::from_secs(60);
 /// Ends the broker and its port mapper once the test process no longer holds the pipe.
 const GUARDIAN: &str = r#"
 read -r _
-kill -KILL -- "-$(cat "$1/group")" "-$(cat "$1/mapper")"
-rm -rf "$1"
+kill -s KILL -- "-$(cat "$1/group")" "-$(cat "$1/mapper")"
+rm -rf "$1" || { sleep 1; rm -rf "$1"; }
 "#;
 
 /// RabbitMQ is not installed.
@@ -63,6 +63,8 @@ pub struct Broker {
     mapper_port: u16,
     /// Its stdin is the pipe that keeps the broker alive.
     _guardian: Child,
+    /// Knows the broker's port for `rabbitmqctl`.
+    _mapper: Child,
 }
 
 impl Broker {
@@ -110,6 +112,7 @@ impl Broker {
             distribution_port,
             mapper_port,
             _guardian: guardian,
+            _mapper: mapper,
         };
         broker.start().await;
         Ok(broker)
@@ -118,6 +121,11 @@ impl Broker {
     /// Where it is, for the virtual host `vhost`.
     pub fn url(&self, vhost: &str) -> String {
         format!("amqp://guest:guest@127.0.0.1:{}/{vhost}", self.port)
+    }
+
+    /// Where it listens, on the loopback address.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Starts the broker again after it was killed.
@@ -156,6 +164,12 @@ impl Broker {
     pub async fn restart(&self) {
         self.kill9();
         self.start().await;
+    }
+
+    /// Makes the broker write to disk which queues it has: it knows a quorum queue again after a
+    /// crash only from some seconds after it was declared.
+    pub async fn remember(&self) {
+        self.rabbitmqctl(&["eval", "[dets:sync(Table) || Table <- dets:all()]."]).await;
     }
 
     /// Stops every thread of the broker; its sockets stay open and nobody answers.
@@ -213,7 +227,7 @@ impl Broker {
 
     fn signal(&self, name: &str) {
         let group = fs::read_to_string(self.directory.join("group")).expect("it was started");
-        let kill = format!("kill -{name} -- -{group}");
+        let kill = format!("kill -s {name} -- -{group}");
         let status = Command::new("sh").args(["-c", &kill]).status().expect("a shell starts");
         assert!(status.success(), "{kill}");
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::task::JoinHandle;
-use toml::de::DeTable;
 use weir::ack::{Account, AckMode, Balance, Limits, Receipt, Refusal};
 use weir::component::{
     BuildContext, BuildError, ComponentId, Health, Host, PipelineName, RunError, Settings, State,
+    Table,
 };
 use weir::edge::{Capacity, Outlet, Sender, Target, edge};
 use weir::event::{Batch, Draft};
@@ -37,8 +37,10 @@ impl Rig {
         let pipeline = PipelineName::new("rig").expect("a name");
         let name = format!("{kind}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let id = ComponentId::new(&pipeline, &name).expect("a name");
-        // Settings outlive the text they come from; a test has few of them.
-        let table = DeTable::parse(settings.to_owned().leak()).expect("TOML");
+        let (table, faults) = Table::parse(settings);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
         let sink = SINKS.iter().find(|sink| sink.name == kind).expect("a type of sink");
         let cx = BuildContext::for_sink(&id, host);
         let built = sink.build(&Settings::new(table), &cx)?;

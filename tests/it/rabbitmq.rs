@@ -220,8 +220,6 @@ async fn a_missing_exchange_costs_only_its_own_events() {
     assert_eq!(good.counter("resent"), 0);
 
     // It is looked for again, and found once somebody declares it.
-    let mut parts = vhost.url.clone();
-    parts.push('\n');
     let declare = format!(
         "url = \"{}\"\nexchange = {{ name = \"absent\", declare = true }}\nqueue = {{ name = \"late\" }}",
         vhost.url
@@ -265,8 +263,7 @@ async fn an_event_that_amqp_cannot_carry_is_refused_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_breaks_the_channel_is_refused_alone() {
     let Some(vhost) = quiet("breaks").await else { return };
-    // The broker closes the channel over an expiration that is no number, which a header
-    // cannot cause; a topic that the user may not write to does the same.
+    // The broker closes a channel that publishes what the user may not.
     let rule = "rabbit_auth_backend_internal:set_topic_permissions(<<\"guest\">>, <<\"breaks\">>, \
                 <<\"events\">>, <<\"^shop.good$\">>, <<\".*\">>, <<\"test\">>).";
     let Some(Ok(broker)) = QUIET.get() else { return };
@@ -326,6 +323,8 @@ async fn a_queue_that_stays_full_rejects() {
 async fn a_killed_broker_loses_nothing_acknowledged() {
     let Some((broker, vhost)) = rough("killed").await else { return };
     let rig = sink(&declaring(&vhost, "patience = \"1m\"\nstall_timeout = \"3s\""));
+    rig.running().await;
+    broker.remember().await;
     let mut receipts = publish(&rig, 0, 5_000, |_| "good");
     eventually("some are confirmed", async || (rig.counter("confirmed") > 500).then_some(())).await;
     broker.kill9();

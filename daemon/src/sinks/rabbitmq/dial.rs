@@ -148,7 +148,8 @@ fn read_tls(tls: &Tls) -> Result<OwnedTLSConfig, String> {
         fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
     };
     let text = |path: &Path| {
-        String::from_utf8(read(path)?).map_err(|_| format!("{} is not PEM", path.display()))
+        String::from_utf8(read(path)?)
+            .map_err(|error| format!("{} is not PEM: {error}", path.display()))
     };
     let cert_chain = tls.ca.as_deref().map(text).transpose()?;
     let identity = match (&tls.cert, &tls.key) {

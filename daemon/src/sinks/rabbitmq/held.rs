@@ -32,8 +32,9 @@ pub(super) struct Held {
     /// Why everything new is given back at once, if it is.
     refusal: Option<Refusal>,
     patience: Duration,
-    /// How long the end may take at most.
-    drain_max: Duration,
+    /// How long a message that was published may go without a verdict, and the end of input
+    /// without an end of the sink.
+    verdict_max: Duration,
 }
 
 #[derive(Debug)]
@@ -58,7 +59,7 @@ impl Held {
             away_since: None,
             refusal: None,
             patience,
-            drain_max: patience + stall_timeout,
+            verdict_max: patience + stall_timeout,
         }
     }
 
@@ -87,7 +88,8 @@ impl Held {
     pub(super) fn patience_ends(&self) -> Instant {
         let ends = [
             self.away_since.map(|since| since + self.patience),
-            self.ended.map(|ended| ended + self.drain_max),
+            self.ended.map(|ended| ended + self.verdict_max),
+            self.window.oldest().map(|begun| begun + self.verdict_max),
         ];
         let first = ends.into_iter().flatten().min();
         // Once it is over nothing is held, so there is nothing to wake up for.
@@ -135,15 +137,21 @@ impl Held {
         }
     }
 
-    /// Gives back everything if patience is over; answers how many messages that were.
+    /// Gives back what got no verdict in time, and everything if patience is over; answers how
+    /// many messages that were.
     pub(super) fn give_back_if_over(&mut self) -> u64 {
+        let mut count = 0;
+        while self.window.oldest().is_some_and(|begun| begun.elapsed() >= self.verdict_max) {
+            let Some(slot) = self.window.take_oldest() else { break };
+            slot.ack.refuse(Refusal::new(Code::Timeout, "the broker does not confirm"));
+            count += 1;
+        }
         if !self.is_over() {
-            return 0;
+            return count;
         }
         let away = || Refusal::new(Code::Unavailable, "the broker is away");
         let refusal = self.refusal.clone().unwrap_or_else(away);
         let unknown = Refusal::new(Code::Timeout, "the broker went away before it confirmed");
-        let mut count = 0;
         for slot in self.window.take_all() {
             slot.ack.refuse(unknown.clone());
             count += 1;
@@ -162,7 +170,7 @@ impl Held {
         let is_gone = |since: Option<Instant>, limit| since.is_some_and(|at| at.elapsed() >= limit);
         self.refusal.is_some()
             || is_gone(self.away_since, self.patience)
-            || is_gone(self.ended, self.drain_max)
+            || is_gone(self.ended, self.verdict_max)
     }
 
     fn hold(&mut self, delivery: Option<Delivery>) {

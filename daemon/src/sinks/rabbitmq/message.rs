@@ -123,8 +123,9 @@ fn refused(error: &impl ToString) -> Refusal {
 /// `text` as the short string that AMQP has for it.
 fn short(what: &str, text: String) -> Result<ShortString, Refusal> {
     let size = text.len();
-    ShortString::try_new(text).map_err(|_| {
+    let too_long = || {
         let message = format!("the {what} has {size} bytes, the broker takes at most 255");
         Refusal::new(Code::Rejected, message)
-    })
+    };
+    ShortString::try_new(text).ok().ok_or_else(too_long)
 }

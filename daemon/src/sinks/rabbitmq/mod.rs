@@ -227,12 +227,9 @@ fn name(what: &str, name: &str) -> Result<ShortString, BuildError> {
 
 /// `text` as the short string that AMQP has for names and keys.
 fn short(what: &str, text: &str) -> Result<ShortString, BuildError> {
-    ShortString::try_new(text).map_err(|_| {
-        BuildError::new(
-            "W0318",
-            format!("the {what} is longer than the 255 bytes that AMQP allows"),
-        )
-    })
+    let too_long =
+        || BuildError::new("W0318", format!("the {what} is longer than AMQP's 255 bytes"));
+    ShortString::try_new(text).ok().ok_or_else(too_long)
 }
 
 fn arguments(given: &BTreeMap<String, Argument>) -> FieldTable {

@@ -63,6 +63,8 @@ pub(super) struct Publisher {
     suspicion: Suspicion,
     /// When the broker last confirmed anything, or had nothing to confirm.
     progress: Instant,
+    /// The last channel was given up because confirmations were owed, and none came since.
+    is_stuck: bool,
 }
 
 /// Why publishing on a channel ended.
@@ -88,6 +90,7 @@ impl Publisher {
             health,
             suspicion: Suspicion::default(),
             progress: Instant::now(),
+            is_stuck: false,
         }
     }
 
@@ -230,6 +233,7 @@ impl Publisher {
                     let is_stalled = self.progress.elapsed() >= plan.stall_timeout;
                     if is_stalled && !is_blocked && !confirms.is_empty() {
                         self.stats.stalls.add(1);
+                        self.is_stuck = true;
                         session.kill();
                         return Over::Broken("the broker owes confirmations".to_owned());
                     }
@@ -241,7 +245,17 @@ impl Publisher {
     fn ready(&mut self) {
         self.progress = Instant::now();
         self.held.back();
-        self.health.set_running();
+        if !self.is_stuck {
+            self.health.set_running();
+        }
+    }
+
+    /// The broker said something about a message.
+    fn progressed(&mut self, now: Instant) {
+        self.progress = now;
+        if std::mem::take(&mut self.is_stuck) {
+            self.health.set_running();
+        }
     }
 
     fn blocked(&mut self, status: &LinkStatus) {
@@ -300,7 +314,7 @@ impl Publisher {
         for (seq, verdict) in verdicts {
             match verdict {
                 Verdict::Confirmed => {
-                    self.progress = now;
+                    self.progressed(now);
                     self.suspicion.clear_one();
                     if let Some(slot) = self.held.window.take(seq) {
                         self.stats.confirm(now - slot.sent);
@@ -308,13 +322,13 @@ impl Publisher {
                     }
                 }
                 Verdict::Returned => {
-                    self.progress = now;
+                    self.progressed(now);
                     self.suspicion.clear_one();
                     self.stats.returned.add(1);
                     self.held.refuse(seq, Refusal::new(Code::Unroutable, "no queue takes it"));
                 }
                 Verdict::Nacked => {
-                    self.progress = now;
+                    self.progressed(now);
                     self.stats.nacked.add(1);
                     if self.held.window.refuse(seq) >= REFUSALS_MAX {
                         let words = "the queue refuses it";

@@ -20,6 +20,8 @@ pub(super) struct Slot {
     pub(super) batch: Arc<Batch>,
     pub(super) row: usize,
     pub(super) ack: Ack,
+    /// When it was published first.
+    begun: Instant,
     /// When it was published last.
     pub(super) sent: Instant,
     /// How often the broker refused it.
@@ -76,7 +78,8 @@ impl Window {
 
     /// Adds a new message.
     pub(super) fn push(&mut self, batch: Arc<Batch>, row: usize, ack: Ack) {
-        self.slots.push_back(Some(Slot { batch, row, ack, sent: Instant::now(), refusals: 0 }));
+        let now = Instant::now();
+        self.slots.push_back(Some(Slot { batch, row, ack, begun: now, sent: now, refusals: 0 }));
         self.open += 1;
     }
 
@@ -95,6 +98,16 @@ impl Window {
             self.base += 1;
         }
         Some(slot)
+    }
+
+    /// When the oldest message was published first.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.slots.front()?.as_ref().map(|slot| slot.begun)
+    }
+
+    /// Takes out the oldest message.
+    pub(super) fn take_oldest(&mut self) -> Option<Slot> {
+        self.take(self.base)
     }
 
     /// Takes out everything.
