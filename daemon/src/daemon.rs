@@ -15,14 +15,14 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::admin::{self, Ask};
-use crate::component::{DEFAULT_LISTENER, Host, Lent};
+use crate::component::{DEFAULT_LISTENER, Host};
 use crate::config::{DaemonSettings, Watched, Watcher};
 use crate::demo;
 use crate::live::{self, Hubs};
 use crate::net::{Listener, Mount, Routes, SharedRoutes};
 use crate::reload::{self, History, Trigger, Workbench};
 use crate::runtime::Runtime;
-use crate::tasks::{Stop, Stopper, Tasks};
+use crate::tasks::{Stopper, Tasks};
 use crate::telemetry::{ListenerView, Observed};
 use crate::wasm::Wasm;
 
@@ -105,8 +105,6 @@ struct Daemon {
     int: Signal,
     /// Asked when the listeners shall take no more connections.
     listeners: Stopper,
-    /// Asked when live sessions shall say goodbye.
-    sessions: Stopper,
     /// The listeners and their connections.
     connections: Tasks,
     /// Dropped last: ends the admin plane.
@@ -117,11 +115,10 @@ impl Daemon {
     async fn start(options: Options) -> Result<Self, DaemonError> {
         let started = Instant::now();
         let settings = Arc::new(options.settings);
-        let sessions = Stopper::default();
         let host = host(&settings);
         let wasm = Arc::new(Wasm::new(Some(settings.modules_dir()))?);
         let routes = SharedRoutes::default();
-        let own = own_mounts(&host, options.demo, &sessions.stop());
+        let own = own_mounts(&host, options.demo);
         let mut runtime = Runtime::new(Arc::clone(&host), Arc::clone(&routes), own);
         let history = History::default();
         let watcher = Watcher::new(watched(&options.dir, &settings));
@@ -160,7 +157,6 @@ impl Daemon {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
             listeners,
-            sessions,
             connections,
             _admin: admin,
         })
@@ -193,6 +189,7 @@ impl Daemon {
     async fn stop(mut self, signal: &'static str) -> Result<(), DaemonError> {
         info!(signal, "stopping");
         self.observed.is_draining.store(true, Ordering::Relaxed);
+        self.bench.host.draining.ask();
         self.listeners.ask();
         let settled = self.runtime.stop(SHUTDOWN_LIMIT);
         let unsettled = tokio::select! {
@@ -200,7 +197,7 @@ impl Daemon {
             _ = self.term.recv() => self.runtime.in_flight(),
             _ = self.int.recv() => self.runtime.in_flight(),
         };
-        self.sessions.ask();
+        self.bench.host.goodbye.ask();
         let sessions = self.bench.host.tasks.ended(GOODBYE_LIMIT).await;
         let connections = self.connections.ended(GOODBYE_LIMIT).await;
         if sessions + connections > 0 {
@@ -220,8 +217,7 @@ pub fn host(settings: &DaemonSettings) -> Arc<Host> {
     Arc::new(Host {
         hubs: Hubs::new(settings.hubs.clone()),
         listeners: settings.listeners.keys().cloned().collect(),
-        lent: Lent::default(),
-        tasks: Tasks::default(),
+        ..Host::default()
     })
 }
 
@@ -245,8 +241,9 @@ fn announce(observed: &Observed, admin: SocketAddr, demo: bool) {
 }
 
 /// What the daemon itself serves on its listeners.
-fn own_mounts(host: &Arc<Host>, demo: bool, sessions: &Stop) -> Vec<Mount> {
-    let mut mounts: Vec<Mount> = Vec::new();
+fn own_mounts(host: &Arc<Host>, demo: bool) -> Vec<Mount> {
+    let goodbye = host.goodbye.stop();
+    let mut mounts = live::mounts(&host.hubs, DEFAULT_LISTENER, &host.tasks, &goodbye);
     if demo {
         mounts.extend(demo::mounts(DEFAULT_LISTENER));
     }

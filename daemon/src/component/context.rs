@@ -9,7 +9,7 @@ use crate::component::{BuildError, ComponentId, Health};
 use crate::edge::Outlet;
 use crate::live::{Hub, Hubs};
 use crate::net::{Endpoint, Mount};
-use crate::tasks::Tasks;
+use crate::tasks::{Stopper, Tasks};
 
 /// The listener that components use unless they name another.
 pub const DEFAULT_LISTENER: &str = "public";
@@ -25,6 +25,10 @@ pub struct Host {
     pub lent: Lent,
     /// Tasks that outlive a generation: sessions, broker connections.
     pub tasks: Tasks,
+    /// Asked first of all when the daemon goes away.
+    pub draining: Stopper,
+    /// Asked when everything has settled and live sessions shall say goodbye.
+    pub goodbye: Stopper,
 }
 
 impl Host {

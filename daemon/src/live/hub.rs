@@ -142,6 +142,11 @@ impl Hub {
         &self.settings
     }
 
+    /// The life that it is in.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// The newest event.
     pub fn cursor(&self) -> Cursor {
         self.cursor_at(self.lock().history.next() - 1)
@@ -317,7 +322,7 @@ impl Hub {
         let first = state.history.first().min(until);
         let missed = (from < first).then(|| Missed {
             reason: GapReason::Slow,
-            from: self.cursor_at(from),
+            from: self.cursor_at(from - 1),
             until: self.cursor_at(first - 1),
         });
         let from = from.max(first);
@@ -345,9 +350,8 @@ impl Hub {
         if cursor.epoch != self.epoch {
             return Some(Missed { reason: GapReason::Restarted, from: cursor, until });
         }
-        let from = self.cursor_at(cursor.seq.saturating_add(1));
-        let is_gone = from.seq < history.first();
-        is_gone.then_some(Missed { reason: GapReason::Expired, from, until })
+        let is_gone = cursor.seq < until.seq;
+        is_gone.then_some(Missed { reason: GapReason::Expired, from: cursor, until })
     }
 
     fn cursor_at(&self, seq: u64) -> Cursor {

@@ -145,7 +145,7 @@ impl<'a> Writer<'a> {
 pub struct Missed {
     /// Why.
     pub reason: GapReason,
-    /// The first event that may be missing.
+    /// The place after which events may be missing.
     pub from: Cursor,
     /// The last event that may be missing.
     pub until: Cursor,

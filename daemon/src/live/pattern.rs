@@ -19,6 +19,9 @@ pub enum NameError {
     /// A character that would break a frame, a header or a log line.
     #[error("a channel name has no spaces and no control characters")]
     Character,
+    /// Nothing between two dots.
+    #[error("a channel name has no empty segment")]
+    Segment,
     /// A wildcard where only a name may be.
     #[error("`*` and `**` are for subscriptions only")]
     Wildcard,
@@ -92,6 +95,9 @@ fn check(name: &str) -> Result<(), NameError> {
     }
     if name.chars().any(|letter| letter.is_whitespace() || letter.is_control()) {
         return Err(NameError::Character);
+    }
+    if name.split('.').any(str::is_empty) {
+        return Err(NameError::Segment);
     }
     Ok(())
 }

@@ -49,6 +49,8 @@ macro_rules! register {
         $crate::register!($name);
     };
     ($plugin:ty) => {
+        // Elsewhere, as in tests, there is nobody to export it to.
+        #[cfg(target_arch = "wasm32")]
         const _: () = {
             use $crate::bindings::exports::weir::plugin::{lifecycle, transform};
 

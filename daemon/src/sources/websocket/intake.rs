@@ -1,0 +1,218 @@
+//! What sessions of one path share, and how a `pub` frame becomes a batch and its results.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde_json::value::RawValue;
+use tokio::time::timeout;
+
+use crate::ack::{AckMode, Answer, Code, Refusal};
+use crate::component::Host;
+use crate::edge::Outlet;
+use crate::event::cloudevents::{Form, Spelled};
+use crate::event::id::{IdBuffer, ulid};
+use crate::event::json;
+use crate::event::{Batch, Draft, Texts};
+use crate::live::{
+    Hub, Intake, Results, SocketLimits, Terms, accept_websocket, check_origin, start_session,
+};
+use crate::net::{Endpoint, Peer, ReplyFuture, Request};
+use crate::tasks::{Stop, Stopper};
+use crate::units::now_micros;
+
+/// The type of an event that says nothing else.
+const DEFAULT_TYPE: &str = "event";
+
+/// How frames are read and answered.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// The `source` of events that name none.
+    pub(super) source: String,
+    pub(super) ack: Option<AckMode>,
+    pub(super) ack_timeout: Duration,
+    pub(super) window: usize,
+    pub(super) events_max: usize,
+    pub(super) event_max: usize,
+    pub(super) outlet: Outlet,
+}
+
+/// Held by every generation that serves a path; sessions end when the last one is gone.
+#[derive(Debug)]
+pub(super) struct Lease {
+    gate: Arc<Gate>,
+    /// Whether the whole daemon goes away: then sessions wait for its goodbye.
+    draining: Stop,
+}
+
+/// What the sessions of a path hold.
+#[derive(Debug)]
+pub(super) struct Gate {
+    settings: ArcSwap<Settings>,
+    gone: Stopper,
+}
+
+/// Opens sessions on the path of one generation.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) gate: Arc<Gate>,
+    pub(super) hub: Option<Arc<Hub>>,
+    pub(super) origins: Vec<String>,
+    pub(super) limits: SocketLimits,
+    pub(super) host: Arc<Host>,
+}
+
+impl Lease {
+    pub(super) fn new(settings: Arc<Settings>, host: &Host) -> Self {
+        let gate = Gate { settings: ArcSwap::new(settings), gone: Stopper::default() };
+        Self { gate: Arc::new(gate), draining: host.draining.stop() }
+    }
+
+    pub(super) fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate)
+    }
+
+    /// Makes all sessions follow `settings` from now on.
+    pub(super) fn enforce(&self, settings: Arc<Settings>) {
+        self.gate.settings.store(settings);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.draining.is_asked() {
+            self.gate.gone.ask();
+        }
+    }
+}
+
+impl Endpoint for Door {
+    fn call(self: Arc<Self>, request: Request, _peer: Peer) -> ReplyFuture {
+        let answer = check_origin(request.headers(), &self.origins).and_then(|_origin| {
+            let (reply, socket) = accept_websocket(request)?;
+            let terms = Terms {
+                hub: self.hub.clone(),
+                intake: Some(Arc::clone(&self.gate) as Arc<dyn Intake>),
+                limits: self.limits,
+                goodbye: self.host.goodbye.stop(),
+                gone: Some(self.gate.gone.stop()),
+            };
+            start_session(socket, terms, &self.host.tasks);
+            Ok(reply)
+        });
+        Box::pin(async move { answer.unwrap_or_else(|refusal| refusal) })
+    }
+}
+
+impl Intake for Gate {
+    fn window(&self) -> usize {
+        self.settings.load().window
+    }
+
+    fn publish(&self, events: &[&RawValue]) -> Result<Results, Refusal> {
+        let settings = self.settings.load();
+        if events.len() > settings.events_max {
+            let message = format!("a frame holds at most {} events", settings.events_max);
+            return Err(Refusal::new(Code::TooLarge, message));
+        }
+        let Read { batch, refused } = settings.read(events);
+        if batch.is_empty() {
+            let results = results(&Texts::default(), &[], refused);
+            return Ok(Box::pin(std::future::ready(results)));
+        }
+        let ids = batch.ids.clone();
+        let receipt = settings.outlet.publish(batch, settings.ack)?;
+        let ack_timeout = settings.ack_timeout;
+        Ok(Box::pin(async move {
+            // What is still open then is answered `timeout`.
+            drop(timeout(ack_timeout, receipt.wait()).await);
+            results(&ids, &receipt.answers(), refused)
+        }))
+    }
+}
+
+/// The events of one frame.
+#[derive(Debug, Default)]
+struct Read {
+    /// The well-formed ones.
+    batch: Batch,
+    /// The others, ascending by place.
+    refused: Vec<Refused>,
+}
+
+/// An event that was not taken, at its place in the frame.
+#[derive(Debug)]
+struct Refused {
+    place: usize,
+    id: Option<String>,
+    refusal: Refusal,
+}
+
+impl Settings {
+    fn read(&self, events: &[&RawValue]) -> Read {
+        let mut read = Read::default();
+        let arrival = now_micros();
+        for (place, event) in events.iter().enumerate() {
+            if let Err((id, refusal)) = self.push(event.get(), arrival, &mut read.batch) {
+                read.refused.push(Refused { place, id, refusal });
+            }
+        }
+        read
+    }
+
+    /// Reads one event object into `batch`.
+    fn push(
+        &self,
+        text: &str,
+        arrival: u64,
+        batch: &mut Batch,
+    ) -> Result<(), (Option<String>, Refusal)> {
+        let malformed = |error: json::JsonError| Refusal::new(Code::BadRequest, error.to_string());
+        json::check_text(text).map_err(|error| (None, malformed(error)))?;
+        let spelled = Spelled::from_json(text, Form::Weir)
+            .map_err(|misspelled| (misspelled.id, malformed(misspelled.error)))?;
+        let data = spelled.data();
+        if data.len() > self.event_max {
+            let message = format!("the event's data is larger than {} bytes", self.event_max);
+            let id = spelled.id.as_deref().map(str::to_owned);
+            return Err((id, Refusal::new(Code::TooLarge, message)));
+        }
+        let extensions: Vec<(&str, &str)> =
+            spelled.extensions.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let mut buffer = IdBuffer::default();
+        let id = spelled.id.as_deref();
+        batch.push(&Draft {
+            id: id.unwrap_or_else(|| ulid(arrival, &mut buffer)),
+            source: spelled.source.as_deref().unwrap_or(&self.source),
+            event_type: spelled.event_type.as_deref().unwrap_or(DEFAULT_TYPE),
+            subject: spelled.subject.as_deref(),
+            content_type: spelled.media_type(),
+            time: spelled.time.unwrap_or(arrival),
+            arrival,
+            data,
+            extensions: &extensions,
+        });
+        Ok(())
+    }
+}
+
+/// The results of a frame as a JSON array, in the order of its events.
+fn results(ids: &Texts, answers: &[Answer], refused: Vec<Refused>) -> Vec<u8> {
+    let mut out = vec![b'['];
+    let mut taken = answers.iter().enumerate();
+    let mut refused = refused.into_iter().peekable();
+    for place in 0.. {
+        if place > 0 && (refused.peek().is_some() || taken.len() > 0) {
+            out.push(b',');
+        }
+        if let Some(Refused { id, refusal, .. }) = refused.next_if(|next| next.place == place) {
+            Answer::refused(refusal).write_result(id.as_deref(), &mut out);
+        } else if let Some((index, answer)) = taken.next() {
+            answer.write_result(Some(ids.get(index)), &mut out);
+        } else {
+            break;
+        }
+    }
+    out.push(b']');
+    out
+}
