@@ -8,133 +8,16 @@
 //! The account also bounds what is in flight: events are admitted only while the pipeline holds
 //! less than its limits, which is what keeps every queue behind it bounded.
 
+mod outcome;
 mod result;
 
-use std::fmt;
+pub use outcome::{Code, Outcome, Refusal};
+
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
-
-/// What became of an event, from best to worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[repr(u8)]
-pub enum Outcome {
-    /// A transform meant to drop it.
-    Filtered = 1,
-    /// Every sink has it.
-    Delivered = 2,
-    /// A transform, a limit or the broker said no.
-    Rejected = 3,
-    /// A sink could not take it; the publisher may try again.
-    Unavailable = 4,
-    /// An ack was dropped unsettled: a defect of the daemon.
-    Lost = 5,
-}
-
-impl Outcome {
-    /// All outcomes, from best to worst.
-    pub const ALL: [Self; 5] =
-        [Self::Filtered, Self::Delivered, Self::Rejected, Self::Unavailable, Self::Lost];
-
-    /// The name in metrics and replies.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Filtered => "filtered",
-            Self::Delivered => "delivered",
-            Self::Rejected => "rejected",
-            Self::Unavailable => "unavailable",
-            Self::Lost => "lost",
-        }
-    }
-
-    fn from_u8(value: u8) -> Self {
-        Self::ALL.into_iter().find(|outcome| *outcome as u8 == value).unwrap_or(Self::Lost)
-    }
-}
-
-/// Why an event was not delivered, as publishers see it on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Code {
-    /// The event is malformed.
-    BadRequest,
-    /// The event is larger than a limit.
-    TooLarge,
-    /// A content type or encoding that nobody here reads.
-    Unsupported,
-    /// A transform or the target said no.
-    Rejected,
-    /// The broker has no queue for it.
-    Unroutable,
-    /// The publisher's own quota is used up.
-    RateLimited,
-    /// The daemon holds as much as it may.
-    Overloaded,
-    /// The daemon or the pipeline is going away.
-    Draining,
-    /// A sink cannot take events now.
-    Unavailable,
-    /// No verdict in time; the event may still be delivered.
-    Timeout,
-}
-
-impl Code {
-    /// The name in replies and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::BadRequest => "bad_request",
-            Self::TooLarge => "too_large",
-            Self::Unsupported => "unsupported",
-            Self::Rejected => "rejected",
-            Self::Unroutable => "unroutable",
-            Self::RateLimited => "rate_limited",
-            Self::Overloaded => "overloaded",
-            Self::Draining => "draining",
-            Self::Unavailable => "unavailable",
-            Self::Timeout => "timeout",
-        }
-    }
-
-    /// The outcome that a refusal with this code amounts to.
-    pub fn outcome(self) -> Outcome {
-        match self {
-            Self::BadRequest
-            | Self::TooLarge
-            | Self::Unsupported
-            | Self::Rejected
-            | Self::Unroutable
-            | Self::RateLimited => Outcome::Rejected,
-            Self::Overloaded | Self::Draining | Self::Unavailable | Self::Timeout => {
-                Outcome::Unavailable
-            }
-        }
-    }
-}
-
-/// A refusal with words for the publisher. Never holds a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// What kind of refusal it is.
-    pub code: Code,
-    /// What happened, a lowercase fragment.
-    pub message: Arc<str>,
-}
-
-impl Refusal {
-    /// A refusal of the kind `code` because of `message`.
-    pub fn new(code: Code, message: impl Into<Arc<str>>) -> Self {
-        Self { code, message: message.into() }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
 
 /// What a publisher waits for before it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -322,7 +205,7 @@ impl Ack {
     /// Says that this copy was not delivered, and why.
     pub fn refuse(mut self, refusal: Refusal) {
         let outcome = refusal.code.outcome();
-        if let Some(ledger) = &self.ledger {
+        if let Some(ledger) = self.ledger.as_ref().filter(|_| self.awaited) {
             let mut refusals = ledger.refusals.lock().unwrap_or_else(PoisonError::into_inner);
             refusals.push((self.index, refusal));
         }
@@ -418,12 +301,10 @@ impl Receipt {
     /// The answers as they stand, one per event.
     pub fn answers(&self) -> Vec<Answer> {
         let refusals = self.ledger.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        let refusal = |index: usize| {
-            let of_this = refusals.iter().filter(|(row, _)| *row as usize == index);
-            of_this
-                .map(|(_, refusal)| refusal)
-                .max_by_key(|refusal| refusal.code.outcome())
-                .cloned()
+        let refusal = |index: usize, outcome: Outcome| {
+            let mut of_this = refusals.iter().filter(|(row, _)| *row as usize == index);
+            let said = of_this.find(|(_, refusal)| refusal.code.outcome() == outcome);
+            said.map(|(_, refusal)| refusal.clone())
         };
         let answer = |(index, slot): (usize, &Slot)| {
             if self.ledger.mode == AckMode::Accepted {
@@ -432,7 +313,8 @@ impl Receipt {
                 Answer::Pending
             } else {
                 let outcome = Outcome::from_u8(slot.answer.load(Ordering::Relaxed));
-                let refusal = if refusals.is_empty() { None } else { refusal(index) };
+                let is_silent = outcome < Outcome::Rejected || refusals.is_empty();
+                let refusal = if is_silent { None } else { refusal(index, outcome) };
                 Answer::Settled(outcome, refusal)
             }
         };

@@ -17,3 +17,6 @@ pub use pace::{Deadlines, Socket};
 pub use problem::problem;
 pub use route::{Endpoint, Mount, Peer, Reply, ReplyFuture, Request, Routes, SharedRoutes};
 pub use stats::{Cut, ListenerStats, STATUSES};
+
+#[cfg(test)]
+mod tests;

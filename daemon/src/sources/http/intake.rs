@@ -1,6 +1,7 @@
 //! One request from its head to its reply.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::Method;
@@ -10,6 +11,7 @@ use super::cors::Cors;
 use super::reply;
 use super::request::{Rules, Taken};
 use crate::ack::AckMode;
+use crate::component::Health;
 use crate::edge::Outlet;
 use crate::net::{BodyLimits, Endpoint, Peer, Reply, ReplyFuture, Request, read_body};
 
@@ -25,6 +27,29 @@ pub(super) struct Intake {
     pub(super) ack: Option<AckMode>,
     pub(super) ack_timeout: Duration,
     pub(super) outlet: Outlet,
+    pub(super) counts: Counts,
+}
+
+/// What one source could not take; its health shows the numbers.
+#[derive(Debug)]
+pub(super) struct Counts {
+    /// Requests that failed as a whole.
+    requests_refused: Arc<AtomicU64>,
+    /// Malformed events in requests with others.
+    events_refused: Arc<AtomicU64>,
+    /// Requests that had no verdict in time.
+    timeouts: Arc<AtomicU64>,
+}
+
+impl Counts {
+    /// The counters that `health` shows.
+    pub(super) fn of(health: &Health) -> Self {
+        Self {
+            requests_refused: health.counter("requests_refused"),
+            events_refused: health.counter("events_refused"),
+            timeouts: health.counter("timeouts"),
+        }
+    }
 }
 
 impl Endpoint for Intake {
@@ -36,12 +61,12 @@ impl Endpoint for Intake {
 impl Intake {
     async fn answer(&self, request: Request) -> Reply {
         let Some(grant) = self.cors.grant(request.headers()) else {
-            return reply::forbidden_origin();
+            return self.refuse(reply::forbidden_origin());
         };
         let reply = match *request.method() {
             Method::POST => self.publish(request).await,
             Method::OPTIONS => reply::options(&grant, request.headers()),
-            _ => reply::wrong_method(),
+            _ => self.refuse(reply::wrong_method()),
         };
         grant.put(reply)
     }
@@ -50,11 +75,11 @@ impl Intake {
         let (head, body) = request.into_parts();
         let body = match read_body(&head.headers, body, &self.limits).await {
             Ok(body) => body,
-            Err(error) => return reply::unread(&error),
+            Err(error) => return self.refuse(reply::unread(&error)),
         };
         let taken = match self.rules.read(&head.headers, head.uri.query(), &body) {
             Ok(taken) => taken,
-            Err(refusal) => return reply::refused(&refusal),
+            Err(refusal) => return self.refuse(reply::refused(&refusal)),
         };
         // The batch holds copies of what it needs; a verdict may take a while.
         drop((head, body));
@@ -63,21 +88,29 @@ impl Intake {
 
     async fn hand_over(&self, taken: Taken) -> Reply {
         let Taken { batch, refused, is_single } = taken;
+        if !refused.is_empty() {
+            self.counts.events_refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
+        }
         let ids = batch.ids.clone();
         let mut answers = Vec::new();
         if !batch.is_empty() {
             let receipt = match self.outlet.publish(batch, self.ack) {
                 Ok(receipt) => receipt,
-                Err(refusal) => return reply::refused(&refusal),
+                Err(refusal) => return self.refuse(reply::refused(&refusal)),
             };
-            // What is still open then is answered `timeout`.
-            drop(timeout(self.ack_timeout, receipt.wait()).await);
+            if timeout(self.ack_timeout, receipt.wait()).await.is_err() {
+                self.counts.timeouts.fetch_add(1, Ordering::Relaxed);
+            }
             answers = receipt.answers();
         }
         if is_single {
-            reply::single(&ids, &answers)
-        } else {
-            reply::batch(&ids, &answers, &refused)
+            return reply::single(&ids, &answers);
         }
+        reply::batch(&ids, &answers, &refused)
+    }
+
+    fn refuse(&self, reply: Reply) -> Reply {
+        self.counts.requests_refused.fetch_add(1, Ordering::Relaxed);
+        reply
     }
 }

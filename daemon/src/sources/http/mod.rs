@@ -21,10 +21,10 @@ use serde::Deserialize;
 
 use self::attributes::Attributes;
 use self::cors::Cors;
-use self::intake::Intake;
+use self::intake::{Counts, Intake};
 use self::request::Rules;
 use crate::ack::AckMode;
-use crate::component::{BuildContext, BuildError, RunError, Source};
+use crate::component::{BuildContext, BuildError, Health, RunError, Source};
 use crate::net::BodyLimits;
 use crate::tasks::Stop;
 use crate::template::Template;
@@ -88,6 +88,7 @@ impl Default for Config {
 pub struct Http {
     /// Answers requests while the routes in force lead to it.
     intake: Arc<Intake>,
+    health: Arc<Health>,
 }
 
 impl Source for Http {
@@ -104,6 +105,7 @@ impl Source for Http {
             return Err(BuildError::new("W0114", message)
                 .help("`max_events`, `max_body` and `max_event` are at least 1"));
         }
+        let health = cx.health();
         let rules = Rules {
             source: config.path.clone(),
             attributes: Attributes::new(&config.attributes)?,
@@ -122,12 +124,14 @@ impl Source for Http {
             ack: config.ack,
             ack_timeout: config.ack_timeout.0,
             outlet: cx.outlet(),
+            counts: Counts::of(&health),
         });
         cx.mount(config.listener.as_deref(), &config.path, Arc::clone(&intake) as _)?;
-        Ok(Self { intake })
+        Ok(Self { intake, health })
     }
 
     async fn run(self, mut stop: Stop) -> Result<(), RunError> {
+        self.health.set_running();
         stop.asked().await;
         drop(self.intake);
         Ok(())
