@@ -7,7 +7,10 @@ use std::fmt;
 use std::str;
 
 use serde::Deserializer as _;
-use serde::de::{Deserialize, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 /// How deep arrays and objects may nest; what most JSON parsers downstream accept.
@@ -72,8 +75,33 @@ pub fn text(bytes: &[u8]) -> Result<&str, JsonError> {
         .map_err(|error| JsonError::new(format_args!("not UTF-8 at byte {}", error.valid_up_to())))
 }
 
+/// Passes the text of each element of a JSON array to `take`: of `text` itself, or of the array
+/// that is the member `member` of the object `text`.
+///
+/// An element may nest deeper than [`check_depth`] allows.
+///
+/// # Errors
+/// What is wrong, and where; `take` has had the elements before that.
+pub fn elements<'a>(
+    text: &'a str,
+    member: Option<&str>,
+    take: impl FnMut(&'a str),
+) -> Result<(), JsonError> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let elements = Elements(take);
+    let read = match member {
+        None => reader.deserialize_seq(elements),
+        Some(member) => reader.deserialize_map(Around { member, elements }),
+    };
+    read.map_err(JsonError::new)?;
+    reader.end().map_err(JsonError::new)
+}
+
 /// Refuses text that nests deeper than [`DEPTH_MAX`].
-fn check_depth(text: &str) -> Result<(), JsonError> {
+///
+/// # Errors
+/// Where it does.
+pub fn check_depth(text: &str) -> Result<(), JsonError> {
     let opens = text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
     if opens <= DEPTH_MAX {
         return Ok(());
@@ -109,7 +137,7 @@ impl<'de> Visitor<'de> for HasMarker {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
         let mut is_found = false;
-        while let Some(is_marker) = map.next_key_seed(IsMarker)? {
+        while let Some(is_marker) = map.next_key_seed(Is(MARKER))? {
             is_found |= is_marker;
             map.next_value::<IgnoredAny>()?;
         }
@@ -117,9 +145,67 @@ impl<'de> Visitor<'de> for HasMarker {
     }
 }
 
-struct IsMarker;
+/// Hands over the elements of an array.
+struct Elements<F>(F);
 
-impl<'de> DeserializeSeed<'de> for IsMarker {
+impl<'de, F: FnMut(&'de str)> DeserializeSeed<'de> for Elements<F> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, array: D) -> Result<(), D::Error> {
+        array.deserialize_seq(self)
+    }
+}
+
+impl<'de, F: FnMut(&'de str)> Visitor<'de> for Elements<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut array: A) -> Result<(), A::Error> {
+        while let Some(element) = array.next_element::<&'de RawValue>()? {
+            self.0(element.get());
+        }
+        Ok(())
+    }
+}
+
+/// An object with the array among its members.
+struct Around<'m, F> {
+    member: &'m str,
+    elements: Elements<F>,
+}
+
+impl<'de, F: FnMut(&'de str)> Visitor<'de> for Around<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an object with a list `{}`", self.member)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let Self { member, elements } = self;
+        let mut elements = Some(elements);
+        while let Some(is_member) = map.next_key_seed(Is(member))? {
+            if !is_member {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let twice = || A::Error::custom(format_args!("`{member}` is given twice"));
+            map.next_value_seed(elements.take().ok_or_else(twice)?)?;
+        }
+        match elements {
+            None => Ok(()),
+            Some(_) => Err(A::Error::custom(format_args!("`{member}` is missing"))),
+        }
+    }
+}
+
+/// Answers whether a member has this name.
+struct Is<'m>(&'m str);
+
+impl<'de> DeserializeSeed<'de> for Is<'_> {
     type Value = bool;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, key: D) -> Result<bool, D::Error> {
@@ -127,7 +213,7 @@ impl<'de> DeserializeSeed<'de> for IsMarker {
     }
 }
 
-impl Visitor<'_> for IsMarker {
+impl Visitor<'_> for Is<'_> {
     type Value = bool;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,6 +221,6 @@ impl Visitor<'_> for IsMarker {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<bool, E> {
-        Ok(key == MARKER)
+        Ok(key == self.0)
     }
 }

@@ -37,14 +37,14 @@ impl Attributes {
     ///
     /// # Errors
     /// If one of them is malformed.
-    pub(super) fn render(&self, data: &[u8], is_json: bool) -> Result<Spelled<'static>, Refusal> {
+    pub(super) fn render(&self, data: &[u8], is_json: bool) -> Result<Spelled<'_>, Refusal> {
         let mut made = Spelled::default();
         for (name, template) in &self.0 {
             let mut value = String::new();
             let is_made = (is_json || template.as_constant().is_some())
                 && template.render_data(data, &mut value).is_ok();
             if is_made && !value.is_empty() {
-                made.put(Cow::Owned(name.clone()), Cow::Owned(value))
+                made.put(Cow::Borrowed(name), Cow::Owned(value))
                     .map_err(|error| Refusal::new(Code::BadRequest, error.to_string()))?;
             }
         }

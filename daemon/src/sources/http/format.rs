@@ -58,7 +58,7 @@ impl Format {
             (Some("weir"), _) => Ok(Self::Weir),
             (Some(_), _) => {
                 let message = "the query's `format` is one of data, cloudevents, weir";
-                Err(Refusal::new(Code::BadRequest, message))
+                Err(Refusal::new(Code::Unsupported, message))
             }
         }
     }

@@ -12,7 +12,7 @@ use hyper::header::{
 
 use super::cors::Grant;
 use super::request::Refused;
-use crate::ack::{Answer, Code, Outcome, Refusal};
+use crate::ack::{Answer, Code, Refusal};
 use crate::event::Texts;
 use crate::net::{BodyError, ENCODINGS, Reply, problem};
 
@@ -132,7 +132,6 @@ fn with_pause(mut reply: Reply) -> Reply {
 fn status(answer: &Answer) -> StatusCode {
     match answer {
         Answer::Accepted => StatusCode::ACCEPTED,
-        Answer::Settled(Outcome::Lost, _) => StatusCode::INTERNAL_SERVER_ERROR,
         Answer::Settled(..) | Answer::Pending => answer.code().map_or(StatusCode::OK, status_of),
     }
 }

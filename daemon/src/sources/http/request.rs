@@ -7,8 +7,6 @@ use std::borrow::Cow;
 
 use hyper::HeaderMap;
 use hyper::header::CONTENT_TYPE;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use url::form_urlencoded;
 
 use super::attributes::Attributes;
@@ -91,20 +89,17 @@ impl Rules {
         match format {
             Format::Data { may_be_cloudevent } => reading.json(body, may_be_cloudevent)?,
             Format::Lines { may_be_cloudevents } => reading.lines(body, may_be_cloudevents)?,
+            // A page that cannot set a content type cannot say which of the two it sends.
+            Format::CloudEvent if asked.is_some() && body.trim_ascii_start().starts_with(b"[") => {
+                reading.list(body, None, Form::CloudEvents)?;
+            }
             Format::CloudEvent => reading.object(body, Form::CloudEvents)?,
-            Format::CloudEvents => reading.array(body)?,
-            Format::Weir => reading.envelope(body)?,
+            Format::CloudEvents => reading.list(body, None, Form::CloudEvents)?,
+            Format::Weir => reading.list(body, Some("events"), Form::Weir)?,
             Format::Opaque => reading.opaque(body, content_type)?,
         }
         Ok(reading.taken)
     }
-}
-
-/// The envelope that our own client posts.
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow)]
-    events: Vec<&'a RawValue>,
 }
 
 /// A request while it is read.
@@ -179,28 +174,22 @@ impl<'a> Reading<'a> {
         self.event(json.text, form).map_err(Fault::into_refusal)
     }
 
-    /// An array of CloudEvents.
-    fn array(&mut self, body: &'a [u8]) -> Result<(), Refusal> {
-        let json = json::check(body).map_err(malformed)?;
-        let events: Vec<&RawValue> = serde_json::from_str(json.text).map_err(malformed)?;
-        self.events(&events, Form::CloudEvents)
-    }
-
-    /// What our own client posts.
-    fn envelope(&mut self, body: &'a [u8]) -> Result<(), Refusal> {
-        let json = json::check(body).map_err(malformed)?;
-        let envelope: Envelope<'a> = serde_json::from_str(json.text).map_err(malformed)?;
-        self.events(&envelope.events, Form::Weir)
-    }
-
-    fn events(&mut self, events: &[&'a RawValue], form: Form) -> Result<(), Refusal> {
+    /// A list of event objects, or an object that has one as its `member`.
+    fn list(&mut self, body: &'a [u8], member: Option<&str>, form: Form) -> Result<(), Refusal> {
         self.given.id = None;
-        for event in events {
-            self.count()?;
-            let read = self.event(event.get(), form);
-            self.note(read);
-        }
-        Ok(())
+        let mut counted = Ok(());
+        let read = json::elements(json::text(body).map_err(malformed)?, member, |element| {
+            if counted.is_ok() {
+                counted = self.count();
+            }
+            if counted.is_ok() {
+                let checked = json::check_depth(element).map_err(Fault::from);
+                let read = checked.and_then(|()| self.event(element, form));
+                self.note(read);
+            }
+        });
+        read.map_err(malformed)?;
+        counted
     }
 
     /// Bytes that are not looked into.
@@ -218,23 +207,29 @@ impl<'a> Reading<'a> {
     fn event(&mut self, text: &'a str, form: Form) -> Result<(), Fault> {
         let spelled = Spelled::from_json(text, form)
             .map_err(|misspelled| Fault { id: misspelled.id, ..Fault::from(misspelled.error) })?;
-        let pushed = self.push(&spelled);
+        // What a whole CloudEvent lacks, it lacks on purpose.
+        let pushed = self.push(&spelled, form == Form::CloudEvents);
         pushed.map_err(|refusal| Fault { id: spelled.id.map(Cow::into_owned), refusal })
     }
 
     /// Data without attributes of its own.
     fn plain(&mut self, payload: Payload<'a>) -> Result<(), Refusal> {
-        self.push(&Spelled { payload, ..Spelled::default() })
+        self.push(&Spelled { payload, ..Spelled::default() }, false)
     }
 
-    /// Fills the gaps of one event and takes it into the batch.
-    fn push(&mut self, spelled: &Spelled<'a>) -> Result<(), Refusal> {
-        let (rules, given, data) = (self.rules, &self.given, spelled.data());
+    /// Takes one event into the batch; its gaps are filled unless it `is_whole`.
+    fn push(&mut self, spelled: &Spelled<'a>, is_whole: bool) -> Result<(), Refusal> {
+        let (rules, data, nothing) = (self.rules, spelled.data(), Spelled::default());
         if data.len() > rules.event_max {
             let message = format!("the event's data is larger than {} bytes", rules.event_max);
             return Err(Refusal::new(Code::TooLarge, message));
         }
-        let made = rules.attributes.render(data, is_json(spelled.media_type()))?;
+        let (given, made) = if is_whole {
+            (&nothing, Spelled::default())
+        } else {
+            let made = rules.attributes.render(data, is_json(spelled.media_type()))?;
+            (&self.given, made)
+        };
         let id = pick(&spelled.id, &given.id, &made.id);
         let mut extensions: Vec<(&str, &str)> = Vec::new();
         for (name, value) in

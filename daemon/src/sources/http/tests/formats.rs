@@ -154,6 +154,21 @@ async fn a_batch_of_cloudevents_is_an_array() {
     assert_eq!(site.balance().delivered, 2);
     site.post(BATCH, "[]").await.is(200, r#"{"results":[]}"#);
     site.post(BATCH, CLOUDEVENT).await.is_problem(400, "bad_request");
+    site.post(BATCH, format!("[{CLOUDEVENT}] []")).await.is_problem(400, "bad_request");
+    let deep = format!("[{CLOUDEVENT},{}{}]", "[".repeat(200), "]".repeat(200));
+    assert_eq!(site.post(BATCH, deep).await.status, 207);
+    let list = format!("[{CLOUDEVENT},{CLOUDEVENT}]");
+    assert_eq!(site.post_to("/in?format=cloudevents", "", list).await.status, 200);
+    assert_eq!(site.balance().delivered, 5);
+}
+
+#[tokio::test]
+async fn a_whole_cloudevent_lacks_on_purpose_what_it_lacks() {
+    let site = Site::new(r#"attributes = { subject = "s", tenant = "acme" }"#).await;
+    let body = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":1}"#;
+    assert_eq!(site.post_to("/in?subject=q", "ce-tenant: other\r\n", body).await.status, 200);
+    assert_eq!(seen(&site), [event("1", "/s", "t", None, "1")]);
+    assert_eq!(site.taken(|event| event.extensions().count()), [0]);
 }
 
 #[tokio::test]
@@ -213,7 +228,9 @@ async fn our_own_client_posts_an_envelope() {
     assert_eq!((taken[1].0.as_str(), taken[1].2.as_deref()), ("event", Some("orders")));
     assert_eq!(taken.len(), 2);
     site.post_to("/in?format=weir", "", "{}").await.is_problem(400, "bad_request");
-    site.post_to("/in?format=xml", "", "{}").await.is_problem(400, "bad_request");
+    site.post_to("/in?format=weir", "", "{\"events\":[1,]}").await.is_problem(400, "bad_request");
+    site.post_to("/in?format=weir", "", "{\"events\":7}").await.is_problem(400, "bad_request");
+    site.post_to("/in?format=xml", "", "{}").await.is_problem(415, "unsupported");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ async fn every_verdict_has_its_status() {
         ("\"unroutable\"", 502, "unroutable"),
         ("\"unavailable\"", 503, "unavailable"),
         ("\"stall\"", 504, "timeout"),
-        ("\"lose\"", 500, "unavailable"),
+        ("\"lose\"", 503, "unavailable"),
     ] {
         let reply = site.post("", body).await;
         assert_eq!(reply.status, status, "{body}: {}", reply.body);
