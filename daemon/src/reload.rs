@@ -22,6 +22,9 @@ use crate::runtime::{Built, Runtime, Workshop, build, unusable};
 use crate::units::now_micros;
 use crate::wasm::{Artifact, Wasm};
 
+/// How many faults of one reload are logged; the API tells all of them.
+const FAULTS_LOGGED_MAX: usize = 20;
+
 /// How many reloads are remembered.
 const HISTORY_MAX: usize = 50;
 
@@ -291,10 +294,12 @@ fn log(record: &Record) {
         return;
     }
     let faults = record.faults.len();
-    let first = record.faults.first().map(ToString::to_string).unwrap_or_default();
+    for fault in record.faults.iter().take(FAULTS_LOGGED_MAX) {
+        warn!(place = fault.place(), code = fault.code, help = fault.help, "{fault}");
+    }
     if record.is_applied {
-        warn!(generation, trigger, faults, first, "started without the pipelines that have faults");
+        warn!(generation, trigger, faults, "started without the pipelines that have faults");
     } else {
-        warn!(generation, trigger, faults, first, "reload rejected; the old configuration runs on");
+        warn!(generation, trigger, faults, "reload rejected; the old configuration runs on");
     }
 }

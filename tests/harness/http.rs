@@ -266,7 +266,7 @@ impl Reply {
 
 /// The bytes of a request with a body of known length.
 pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: weir.test\r\n");
+    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
     for (name, value) in headers {
         text.extend([name, ": ", value, "\r\n"]);
     }

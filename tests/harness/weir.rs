@@ -74,13 +74,15 @@ impl Setup {
     }
 
     /// Gives the daemon its own copy of the plugins, which a test may change.
-    pub fn own_plugins(self) -> Self {
+    pub fn own_plugins(mut self) -> Self {
         let folder = self.directory.path().join("plugins");
         fs::create_dir_all(&folder).expect("the temporary directory takes folders");
         for entry in fs::read_dir(artifacts::plugins()).expect("plugins are built").flatten() {
             fs::copy(entry.path(), folder.join(entry.file_name())).expect("a file can be copied");
         }
-        self.settings("plugins = [\"./plugins\"]")
+        // Before any table, or the key would belong to that.
+        self.settings.insert_str(0, "plugins = [\"./plugins\"]\n");
+        self
     }
 
     /// Starts the daemon and waits until it is ready.
@@ -130,6 +132,7 @@ impl Setup {
             text.extend(["plugins = [", &json!(artifacts::plugins()).to_string(), "]\n"]);
         }
         text.push_str(&self.settings);
+        text.push('\n');
         if missing("[listener.public]") {
             text.push_str("[listener.public]\naddress = \"127.0.0.1:0\"\n");
         }

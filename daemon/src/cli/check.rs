@@ -58,8 +58,8 @@ impl Check {
     }
 }
 
-/// Prints faults on stdout.
-pub(super) fn print(faults: &[Fault], output: Output, has_color: bool) -> std::io::Result<()> {
+/// Prints faults on stdout: they are what a check is asked for.
+fn print(faults: &[Fault], output: Output, has_color: bool) -> std::io::Result<()> {
     let format = match output {
         Output::Text => Format::Text,
         Output::Json => Format::Json,

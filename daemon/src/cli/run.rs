@@ -1,6 +1,6 @@
 //! `weir run`: the daemon.
 
-use std::io::stdout;
+use std::io::stderr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -8,7 +8,8 @@ use clap::Args;
 use tokio::runtime::Builder;
 use tracing::error;
 
-use super::{Exit, Global, Output, check};
+use super::{Exit, Global};
+use crate::config::report::{self, Format};
 use crate::config::{DaemonSettings, Environment, Overrides};
 use crate::daemon::{self, Options};
 
@@ -39,8 +40,9 @@ impl Run {
         let (settings, faults) =
             DaemonSettings::load(global.config.as_deref(), &overrides, Environment::of_process());
         if !faults.is_empty() {
-            // Nobody is left to tell if stdout is closed; the exit code says it too.
-            drop(check::print(&faults, Output::Text, global.color.applies_to(&stdout())));
+            let has_color = global.color.applies_to(&stderr());
+            // Nobody is left to tell if stderr is closed; the exit code says it too.
+            drop(report::print(&faults, &mut stderr().lock(), Format::Text, has_color));
             return Exit::FoundProblems;
         }
         let options = Options { dir: self.dir, settings, demo: self.demo };
