@@ -67,8 +67,8 @@ type Ban = (&'static str, &'static str, fn(&File) -> bool);
 const BANNED_TEXT: &[Ban] = &[
     ("FIXME", "fix it or file an issue", |_| true),
     ("TODO", "fix it or file an issue", |_| true),
-    ("/work/", "a path of one machine", |_| true),
-    ("/tmp/weir/", "a path of one machine", |_| true),
+    ("/home/", "a path of one machine", |_| true),
+    ("/root/", "a path of one machine", |_| true),
 ];
 
 /// Code (comments aside) that may not stand in a Rust file for which the last item holds.

@@ -104,7 +104,7 @@
 //! 4. A test, in `tax/src/tests.rs` with `#[cfg(test)] mod tests;` in `lib.rs`, runs natively with
 //!    `cargo test`:
 //!
-//!    ```ignore
+//!    ```text
 //!    use weir_plugin::testing::{Harness, event};
 //!
 //!    use crate::Tax;
