@@ -4,8 +4,6 @@
 //! frame, and end only when no pipeline serves their path any more.
 
 mod intake;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

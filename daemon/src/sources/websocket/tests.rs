@@ -1,1 +1,0 @@
-//! What `websocket` promises, tried out.
