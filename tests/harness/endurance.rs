@@ -22,6 +22,9 @@ use crate::weir::{Setup, Weir};
 /// Threads that the runtime keeps for a while after blocking work, such as reading files.
 const THREADS_SLACK: usize = 4;
 
+/// Looks in a row, some milliseconds apart, that find the same number of open files.
+const STEADY_LOOKS: usize = 40;
+
 /// How hard it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
@@ -192,7 +195,16 @@ async fn resources(weir: &Weir) -> (usize, usize) {
         (weir.metric("weir_pipelines_draining", &[]).await == 0.0).then_some(())
     })
     .await;
-    (weir.open_files(), weir.threads())
+    // The request above and the watcher's look at the files still close theirs.
+    let (mut newest, mut seen) = (0, 0);
+    eventually("the number of open files is steady", async || {
+        let now = weir.open_files();
+        seen = if now == newest { seen + 1 } else { 1 };
+        newest = now;
+        (seen == STEADY_LOOKS).then_some(())
+    })
+    .await;
+    (newest, weir.threads())
 }
 
 /// Leaves good files in force, the same that the count of open files began with.

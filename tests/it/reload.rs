@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 use weir_harness::endurance::{Plan, reload_under_load};
-use weir_harness::{Weir, eventually};
+use weir_harness::{Weir, eventually, within};
 
 const PIPELINE: &str = r#"
 [[source]]
@@ -113,6 +113,23 @@ async fn a_bad_file_at_start_does_not_stop_a_good_pipeline() {
     weir.directory.remove("pipelines/broken.toml");
     assert_eq!(weir.reload().await.status(), 200);
     assert_eq!(weir.get("/readyz").await.status(), 200);
+    weir.stop().await.clean();
+}
+
+#[tokio::test]
+async fn a_request_under_way_enters_the_pipeline_in_force() {
+    let weir = start().await;
+    let mut connection = weir.connect().await;
+    let head = b"POST /in HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 8\r\n\r\n";
+    connection.send(head).await.expect("a request can be sent");
+    connection.send(b"{\"n\"").await.expect("a request can be sent");
+    weir.metric_reaches("weir_listener_requests_total", &[("listener", "public")], 1.0).await;
+    weir.edit("pipelines/test.toml", PIPELINE.replace("13", "14"));
+    assert_eq!(weir.reload().await.status(), 200);
+    connection.send(b":14}").await.expect("a request can be sent");
+    let reply = within("a reply", connection.reply("POST")).await.expect("a reply");
+    assert_eq!(reply.status(), 200, "{reply:?}");
+    assert_eq!(reply.json()["status"], "filtered", "the new transform judges");
     weir.stop().await.clean();
 }
 

@@ -47,7 +47,8 @@ pub struct Built {
 pub(super) struct BuiltSource {
     pub(super) spec: SourceSpec,
     pub(super) source: Box<dyn RunnableSource>,
-    pub(super) outlet: Outlet,
+    /// Held for as long as the pipeline runs: the host lends it only while somebody does.
+    pub(super) outlet: Arc<Outlet>,
     pub(super) health: Arc<Health>,
 }
 
@@ -143,8 +144,7 @@ fn build_source(
     let host = workshop.host;
     // The outlet is lent by name, so a handler that is under way finds the next generation.
     let outlet = host.lent.borrow(&spec.id.to_string(), || Outlet::new(Arc::clone(account)));
-    let outlet = Outlet::clone(&outlet);
-    let cx = BuildContext::for_source(&spec.id, host, outlet.clone());
+    let cx = BuildContext::for_source(&spec.id, host, Outlet::clone(&outlet));
     let source = spec.kind.build(&spec.settings, &cx)?;
     let health = cx.health();
     let built = BuiltSource { spec: spec.clone(), source, outlet, health };

@@ -28,7 +28,7 @@ pub(super) struct Running {
     /// Into the chain; closed when this pipeline is replaced.
     intake: Sender,
     /// The sources' outlets, with the entry that each takes.
-    outlets: Vec<(Outlet, u16)>,
+    outlets: Vec<(Arc<Outlet>, u16)>,
     ack: AckMode,
     /// Asks the sources to stop.
     sources: Stopper,
@@ -57,7 +57,7 @@ impl Running {
         let mut outlets = Vec::new();
         for (source, entry) in built.sources.into_iter().zip(&built.graph.source_entries) {
             components.push(source_view(&source));
-            outlets.push((source.outlet.clone(), *entry));
+            outlets.push((Arc::clone(&source.outlet), *entry));
             let BuiltSource { spec, source, outlet, health } = source;
             let seat = SourceSeat { spec, host: Arc::clone(host), outlet, health };
             drop(tasks.spawn(supervise::source(source, seat, sources.stop())));

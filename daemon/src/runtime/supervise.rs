@@ -45,7 +45,7 @@ pub(super) struct SinkSeat {
 pub(super) struct SourceSeat {
     pub(super) spec: SourceSpec,
     pub(super) host: Arc<Host>,
-    pub(super) outlet: Outlet,
+    pub(super) outlet: Arc<Outlet>,
     pub(super) health: Arc<Health>,
 }
 
@@ -132,7 +132,7 @@ pub(super) async fn source(first: Box<dyn RunnableSource>, seat: SourceSeat, mut
 
 impl SourceSeat {
     fn build(&self) -> Result<Box<dyn RunnableSource>, Vec<BuildError>> {
-        let cx = BuildContext::for_source(&self.spec.id, &self.host, self.outlet.clone());
+        let cx = BuildContext::for_source(&self.spec.id, &self.host, Outlet::clone(&self.outlet));
         self.spec.kind.build(&self.spec.settings, &cx)
     }
 }
