@@ -285,7 +285,8 @@ async fn start_admin(
             tasks.ended(Duration::from_secs(1)).await;
         });
     };
-    observed.host.tasks.thread("weir-admin".to_owned(), work)?;
+    // Not one of the host's tasks: it answers until these have ended.
+    Tasks::default().thread("weir-admin".to_owned(), work)?;
     let address = bound.await.expect("the admin thread reports before it ends")?;
     info!(listener = NAME, %address, "listening");
     Ok((stopper, address))

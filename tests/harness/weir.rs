@@ -327,8 +327,14 @@ impl Drop for Weir {
 }
 
 impl Exit {
-    /// Asserts exit code 0 and no panic on the way.
+    /// Asserts exit code 0, no panic on the way, and that nobody had to be left behind.
     pub fn clean(&self) -> &Self {
+        assert!(!self.stderr.contains("left without a goodbye"), "{}", self.stderr);
+        self.regular()
+    }
+
+    /// Asserts exit code 0 and no panic on the way.
+    pub fn regular(&self) -> &Self {
         let signal = self.status.signal();
         assert_eq!(self.status.code(), Some(0), "signal {signal:?}: {}", self.stderr);
         assert!(!self.stderr.contains("panicked at"), "{}", self.stderr);

@@ -73,7 +73,7 @@ async fn a_publisher_who_never_ends_does_not_hold_the_daemon() {
     let weir = start().await;
     let mut connection = weir.connect().await;
     connection.send(b"POST /in HTTP/1.1\r\nhost: w").await.expect("a request can be sent");
-    weir.stop().await.clean();
+    weir.stop().await.regular();
 }
 
 #[tokio::test]
