@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
@@ -132,9 +133,11 @@ impl Socket {
         let Some(code) = close.code else { return };
         let frame = CloseFrame { code: CloseCode::from(code), reason: close.reason.into() };
         let goodbye = async {
-            if self.stream.send(Message::Close(Some(frame))).await.is_ok() {
-                while let Some(Ok(_)) = self.stream.next().await {}
+            if self.stream.send(Message::Close(Some(frame))).await.is_err() {
+                return;
             }
+            while let Some(Ok(_)) = self.stream.next().await {}
+            discard(self.stream.get_mut()).await;
         };
         drop(timeout(CLOSE_TIMEOUT, goodbye).await);
     }
@@ -150,6 +153,15 @@ impl Socket {
             return Err(Close::with(1008, "too many pings"));
         }
         Ok(())
+    }
+}
+
+/// Reads what a peer was still sending when it was cut off. A socket closed over unread bytes is
+/// reset, and the peer would never see the close code.
+async fn discard(connection: &mut Meter<TokioIo<Upgraded>>) {
+    connection.allowance = usize::MAX;
+    if connection.shutdown().await.is_ok() {
+        drop(tokio::io::copy(connection, &mut tokio::io::sink()).await);
     }
 }
 
