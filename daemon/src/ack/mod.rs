@@ -237,13 +237,14 @@ impl Ack {
     fn close(&mut self, outcome: Outcome) {
         let Some(ledger) = self.ledger.take() else { return };
         let slot = &ledger.slots[self.index as usize];
-        if self.awaited {
-            ledger.answer(self.index, outcome);
-        }
         slot.worst.fetch_max(outcome as u8, Ordering::Relaxed);
         if slot.copies.fetch_sub(1, Ordering::AcqRel) == 1 {
             let worst = Outcome::from_u8(slot.worst.load(Ordering::Relaxed));
             ledger.account.settle(worst, slot.bytes as usize);
+        }
+        // Booked first: who is answered and looks finds its events in the books.
+        if self.awaited {
+            ledger.answer(self.index, outcome);
         }
     }
 }
