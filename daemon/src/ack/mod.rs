@@ -54,7 +54,7 @@ pub struct Account {
     limits: Limits,
     received: AtomicU64,
     /// One counter per [`Outcome`], at its number minus one.
-    settled: [AtomicU64; 5],
+    settled: [AtomicU64; Outcome::ALL.len()],
     events: AtomicUsize,
     bytes: AtomicUsize,
 }
@@ -66,8 +66,14 @@ pub struct Balance {
     pub received: u64,
     /// Of these, dropped by a transform on purpose.
     pub filtered: u64,
+    /// Of these, taken in before.
+    pub duplicate: u64,
     /// Of these, delivered to every sink.
     pub delivered: u64,
+    /// Of these, safe on disk for a sink that gets them later.
+    pub spooled: u64,
+    /// Of these, kept among the dead letters.
+    pub dead_lettered: u64,
     /// Of these, refused for good.
     pub rejected: u64,
     /// Of these, given back to the publisher to try again.
@@ -117,7 +123,7 @@ impl Account {
         });
         let awaited = mode != AckMode::Accepted;
         let acks = (0..count)
-            .map(|index| Ack { ledger: Some(Arc::clone(&ledger)), index, awaited })
+            .map(|index| Ack { ledger: Some(Arc::clone(&ledger)), index, awaited, is_safe: false })
             .collect();
         Ok((Receipt { ledger }, acks))
     }
@@ -128,7 +134,10 @@ impl Account {
         Balance {
             received: self.received.load(Ordering::Relaxed),
             filtered: settled(Outcome::Filtered),
+            duplicate: settled(Outcome::Duplicate),
             delivered: settled(Outcome::Delivered),
+            spooled: settled(Outcome::Spooled),
+            dead_lettered: settled(Outcome::DeadLettered),
             rejected: settled(Outcome::Rejected),
             unavailable: settled(Outcome::Unavailable),
             lost: settled(Outcome::Lost),
@@ -165,6 +174,8 @@ struct Slot {
     copies: AtomicU32,
     /// Of these, copies that the publisher waits for.
     awaited: AtomicU32,
+    /// Of these, copies that are safe on disk.
+    safe: AtomicU32,
     /// The worst outcome of the copies that the publisher waits for.
     answer: AtomicU8,
     /// The worst outcome of all copies.
@@ -177,9 +188,21 @@ impl Slot {
         Self {
             copies: AtomicU32::new(1),
             awaited: AtomicU32::new(1),
+            safe: AtomicU32::new(0),
             answer: AtomicU8::new(0),
             worst: AtomicU8::new(0),
             bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The answer while `awaited` copies have no verdict.
+    fn pending(&self, awaited: u32) -> Answer {
+        let answer = self.answer.load(Ordering::Relaxed).max(Outcome::Spooled as u8);
+        let is_safe = self.safe.load(Ordering::Acquire) >= awaited;
+        if is_safe && answer == Outcome::Spooled as u8 {
+            Answer::Settled(Outcome::Spooled, None)
+        } else {
+            Answer::Pending
         }
     }
 }
@@ -194,6 +217,8 @@ pub struct Ack {
     index: u32,
     /// Whether the publisher waits for this copy.
     awaited: bool,
+    /// Whether this copy is safe on disk.
+    is_safe: bool,
 }
 
 impl Ack {
@@ -221,7 +246,21 @@ impl Ack {
                 slot.awaited.fetch_add(1, Ordering::Relaxed);
             }
         }
-        Self { ledger: self.ledger.clone(), index: self.index, awaited: self.awaited }
+        Self {
+            ledger: self.ledger.clone(),
+            index: self.index,
+            awaited: self.awaited,
+            is_safe: false,
+        }
+    }
+
+    /// Says that this copy is safe on disk: a publisher that waits no longer is told
+    /// [`Outcome::Spooled`] instead of nothing.
+    pub fn secure(&mut self) {
+        let Some(ledger) = &self.ledger else { return };
+        if self.awaited && !std::mem::replace(&mut self.is_safe, true) {
+            ledger.slots[self.index as usize].safe.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// Lets the publisher go if it asked only for [`AckMode::Routed`]: this copy now belongs to
@@ -230,7 +269,7 @@ impl Ack {
         let Some(ledger) = &self.ledger else { return };
         if self.awaited && ledger.mode == AckMode::Routed {
             self.awaited = false;
-            ledger.answer(self.index, Outcome::Delivered);
+            ledger.answer(self.index, Outcome::Delivered, false);
         }
     }
 
@@ -244,7 +283,7 @@ impl Ack {
         }
         // Booked first: who is answered and looks finds its events in the books.
         if self.awaited {
-            ledger.answer(self.index, outcome);
+            ledger.answer(self.index, outcome, self.is_safe);
         }
     }
 }
@@ -257,9 +296,12 @@ impl Drop for Ack {
 
 impl Ledger {
     /// Notes the outcome of one copy that the publisher waits for.
-    fn answer(&self, index: u32, outcome: Outcome) {
+    fn answer(&self, index: u32, outcome: Outcome, was_safe: bool) {
         let slot = &self.slots[index as usize];
         slot.answer.fetch_max(outcome as u8, Ordering::Relaxed);
+        if was_safe {
+            slot.safe.fetch_sub(1, Ordering::Relaxed);
+        }
         if slot.awaited.fetch_sub(1, Ordering::AcqRel) == 1
             && self.open.fetch_sub(1, Ordering::AcqRel) == 1
         {
@@ -310,8 +352,8 @@ impl Receipt {
         let answer = |(index, slot): (usize, &Slot)| {
             if self.ledger.mode == AckMode::Accepted {
                 Answer::Accepted
-            } else if slot.awaited.load(Ordering::Acquire) > 0 {
-                Answer::Pending
+            } else if let awaited @ 1.. = slot.awaited.load(Ordering::Acquire) {
+                slot.pending(awaited)
             } else {
                 let outcome = Outcome::from_u8(slot.answer.load(Ordering::Relaxed));
                 let is_silent = outcome < Outcome::Rejected || refusals.is_empty();

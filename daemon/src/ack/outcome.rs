@@ -12,26 +12,43 @@ use serde::Serialize;
 pub enum Outcome {
     /// A transform meant to drop it.
     Filtered = 1,
+    /// The same event was taken in before.
+    Duplicate = 2,
     /// Every sink has it.
-    Delivered = 2,
+    Delivered = 3,
+    /// Safe on disk; a sink gets it later.
+    Spooled = 4,
+    /// Safe on disk among the events that failed, for a person to look at.
+    DeadLettered = 5,
     /// A transform, a limit or the broker said no.
-    Rejected = 3,
+    Rejected = 6,
     /// A sink could not take it; the publisher may try again.
-    Unavailable = 4,
+    Unavailable = 7,
     /// An ack was dropped unsettled: a defect of the daemon.
-    Lost = 5,
+    Lost = 8,
 }
 
 impl Outcome {
     /// All outcomes, from best to worst.
-    pub const ALL: [Self; 5] =
-        [Self::Filtered, Self::Delivered, Self::Rejected, Self::Unavailable, Self::Lost];
+    pub const ALL: [Self; 8] = [
+        Self::Filtered,
+        Self::Duplicate,
+        Self::Delivered,
+        Self::Spooled,
+        Self::DeadLettered,
+        Self::Rejected,
+        Self::Unavailable,
+        Self::Lost,
+    ];
 
     /// The name in metrics and replies.
     pub fn name(self) -> &'static str {
         match self {
             Self::Filtered => "filtered",
+            Self::Duplicate => "duplicate",
             Self::Delivered => "delivered",
+            Self::Spooled => "spooled",
+            Self::DeadLettered => "dead-lettered",
             Self::Rejected => "rejected",
             Self::Unavailable => "unavailable",
             Self::Lost => "lost",

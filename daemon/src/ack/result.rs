@@ -12,15 +12,21 @@ impl Answer {
         }
     }
 
-    /// Why it was not delivered; `None` if it was, or was dropped on purpose.
+    /// Why it was not taken; `None` if it was, or was dropped on purpose.
     pub fn code(&self) -> Option<Code> {
         match self {
-            Self::Accepted | Self::Settled(Outcome::Delivered | Outcome::Filtered, _) => None,
+            Self::Accepted => None,
             Self::Pending => Some(Code::Timeout),
+            Self::Settled(outcome, _) if *outcome < Outcome::Rejected => None,
             Self::Settled(_, Some(refusal)) => Some(refusal.code),
             Self::Settled(Outcome::Rejected, None) => Some(Code::Rejected),
-            Self::Settled(Outcome::Unavailable | Outcome::Lost, None) => Some(Code::Unavailable),
+            Self::Settled(_, None) => Some(Code::Unavailable),
         }
+    }
+
+    /// Whether the event is kept but has not reached its sinks.
+    pub fn is_kept(&self) -> bool {
+        matches!(self, Self::Accepted | Self::Settled(Outcome::Spooled | Outcome::DeadLettered, _))
     }
 
     /// The answer for an event that was refused before it was taken.

@@ -27,7 +27,9 @@ fn is_answered(receipt: &Receipt) -> bool {
 }
 
 fn settled(balance: &Balance) -> u64 {
-    balance.filtered + balance.delivered + balance.rejected + balance.unavailable + balance.lost
+    let Balance { filtered, duplicate, delivered, spooled, dead_lettered, .. } = balance;
+    let well = filtered + duplicate + delivered + spooled + dead_lettered;
+    well + balance.rejected + balance.unavailable + balance.lost
 }
 
 #[test]
@@ -162,6 +164,7 @@ fn handle(mut acks: Vec<Ack>, chance: &mut fastrand::Rng) {
             0 | 1 if acks.len() < 64 => acks.push(acks[at].fork()),
             2 => acks[at].detach(),
             3 => acks.swap_remove(at).settle(Outcome::Filtered),
+            6 => acks[at].secure(),
             4 => acks.swap_remove(at).refuse(Refusal::new(Code::Unroutable, "no queue")),
             5 if chance.u8(..10) == 0 => drop(acks.swap_remove(at)),
             _ => acks.swap_remove(at).settle(Outcome::Delivered),
@@ -196,6 +199,20 @@ fn the_books_balance_whatever_order_things_happen_in() {
     assert_eq!((balance.received, balance.in_flight), (admitted, 0));
     assert_eq!(settled(&balance), admitted);
     assert!(account.admit(vec![10; 200].into_iter(), AckMode::Settled).is_ok());
+}
+
+#[test]
+fn a_publisher_that_waits_no_longer_is_told_what_is_safe() {
+    let (_, receipt, mut spooled) = one(AckMode::Settled);
+    let other = spooled.fork();
+    spooled.secure();
+    spooled.secure();
+    assert_eq!(receipt.answers(), [Answer::Pending], "the other copy is in memory alone");
+    other.settle(Outcome::Delivered);
+    assert_eq!(receipt.answers(), [Answer::Settled(Outcome::Spooled, None)]);
+    assert!(is_answered(&receipt), "the verdict may still come");
+    spooled.settle(Outcome::Delivered);
+    assert_eq!(receipt.answers(), [Answer::Settled(Outcome::Delivered, None)]);
 }
 
 #[test]

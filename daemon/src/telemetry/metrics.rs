@@ -165,7 +165,10 @@ fn pipelines(_: &Observed, view: &View, encoder: &mut DescriptorEncoder<'_>) -> 
     let settled = balances.iter().flat_map(|(name, balance)| {
         let outcomes = [
             ("filtered", balance.filtered),
+            ("duplicate", balance.duplicate),
             ("delivered", balance.delivered),
+            ("spooled", balance.spooled),
+            ("dead-lettered", balance.dead_lettered),
             ("rejected", balance.rejected),
             ("unavailable", balance.unavailable),
         ];

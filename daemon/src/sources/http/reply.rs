@@ -130,9 +130,10 @@ fn with_pause(mut reply: Reply) -> Reply {
 }
 
 fn status(answer: &Answer) -> StatusCode {
-    match answer {
-        Answer::Accepted => StatusCode::ACCEPTED,
-        Answer::Settled(..) | Answer::Pending => answer.code().map_or(StatusCode::OK, status_of),
+    match answer.code() {
+        Some(code) => status_of(code),
+        None if answer.is_kept() => StatusCode::ACCEPTED,
+        None => StatusCode::OK,
     }
 }
 
