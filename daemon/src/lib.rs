@@ -26,6 +26,7 @@ pub mod live;
 
 // What a component is, and the components.
 pub mod component;
+pub mod amqp;
 pub mod sources;
 pub mod sinks;
 pub mod wasm;

@@ -18,14 +18,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::warn;
 
 use super::confirms::{Confirms, Verdict};
-use super::dial::{Session, words};
 use super::held::Held;
-use super::link::{LinkState, LinkStatus, jitter};
 use super::message::Recipe;
 use super::stats::Stats;
 use super::suspicion::Suspicion;
-use super::topology::{OpenError, Topology, open};
 use crate::ack::{Code, Outcome, Refusal};
+use crate::amqp::{LinkState, LinkStatus, OpenError, Session, Topology, jitter, open, words};
 use crate::component::Health;
 use crate::event::Batch;
 

@@ -14,31 +14,31 @@ use super::dial::words;
 
 /// What a sink needs at the broker.
 #[derive(Debug, Clone)]
-pub(super) struct Topology {
+pub(crate) struct Topology {
     /// Where messages are published; empty for the default exchange.
-    pub(super) exchange: ShortString,
+    pub(crate) exchange: ShortString,
     /// How to declare the exchange, if that is ours to do.
-    pub(super) declare_exchange: Option<ExchangeDeclaration>,
-    pub(super) queue: Option<QueueDeclaration>,
+    pub(crate) declare_exchange: Option<ExchangeDeclaration>,
+    pub(crate) queue: Option<QueueDeclaration>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct ExchangeDeclaration {
-    pub(super) kind: ExchangeKind,
-    pub(super) is_durable: bool,
-    pub(super) arguments: FieldTable,
+pub(crate) struct ExchangeDeclaration {
+    pub(crate) kind: ExchangeKind,
+    pub(crate) is_durable: bool,
+    pub(crate) arguments: FieldTable,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct QueueDeclaration {
-    pub(super) name: ShortString,
-    pub(super) arguments: FieldTable,
-    pub(super) bindings: Vec<ShortString>,
+pub(crate) struct QueueDeclaration {
+    pub(crate) name: ShortString,
+    pub(crate) arguments: FieldTable,
+    pub(crate) bindings: Vec<ShortString>,
 }
 
 /// Why there is no channel to publish on.
 #[derive(Debug)]
-pub(super) enum OpenError {
+pub(crate) enum OpenError {
     /// The exchange does not exist and is not ours to declare.
     NoExchange,
     /// The broker refuses the declaration: a person has to look.
@@ -58,7 +58,7 @@ impl From<lapin::Error> for OpenError {
 }
 
 /// Opens a channel that confirms, once everything it needs is there.
-pub(super) async fn open(
+pub(crate) async fn open(
     connection: &Connection,
     topology: &Topology,
 ) -> Result<Channel, OpenError> {

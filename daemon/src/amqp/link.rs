@@ -37,7 +37,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How a link stands.
 #[derive(Debug, Clone)]
-pub(super) enum LinkState {
+pub(crate) enum LinkState {
     /// Trying, for the first time or again.
     Connecting {
         /// Why the last attempt or connection ended, if there was one.
@@ -57,17 +57,17 @@ pub(super) enum LinkState {
 
 /// A state and since when nothing could be published.
 #[derive(Debug, Clone)]
-pub(super) struct LinkStatus {
-    pub(super) state: LinkState,
+pub(crate) struct LinkStatus {
+    pub(crate) state: LinkState,
     /// `None` while connected.
-    pub(super) away_since: Option<Instant>,
+    pub(crate) away_since: Option<Instant>,
     /// Connections after the first.
-    pub(super) reconnects: u64,
+    pub(crate) reconnects: u64,
 }
 
 impl LinkStatus {
     /// The open session, blocked or not.
-    pub(super) fn session(&self) -> Option<&Arc<Session>> {
+    pub(crate) fn session(&self) -> Option<&Arc<Session>> {
         match &self.state {
             LinkState::Connected(session) | LinkState::Blocked { session, .. } => Some(session),
             LinkState::Connecting { .. } | LinkState::Misconfigured { .. } => None,
@@ -75,7 +75,7 @@ impl LinkStatus {
     }
 
     /// What is wrong, for operators.
-    pub(super) fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self) -> Option<String> {
         match &self.state {
             LinkState::Connected(_) => None,
             LinkState::Connecting { reason: None } => Some("connecting".to_owned()),
@@ -90,7 +90,7 @@ impl LinkStatus {
 
 /// One connection, kept up for as long as somebody holds this.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(crate) struct Link {
     address: Arc<Address>,
     status: Arc<watch::Sender<LinkStatus>>,
     /// The supervisor holds the other end; dropping the link ends it.
@@ -100,7 +100,7 @@ pub(super) struct Link {
 
 impl Link {
     /// A link that does nothing until it is started.
-    pub(super) fn new(address: Address) -> Self {
+    pub(crate) fn new(address: Address) -> Self {
         let status = LinkStatus {
             state: LinkState::Connecting { reason: None },
             away_since: None,
@@ -115,7 +115,7 @@ impl Link {
     }
 
     /// Starts the supervisor as one of `tasks`, unless it runs already; answers its state.
-    pub(super) fn start(&self, tasks: &Tasks) -> watch::Receiver<LinkStatus> {
+    pub(crate) fn start(&self, tasks: &Tasks) -> watch::Receiver<LinkStatus> {
         if !self.is_started.swap(true, Ordering::AcqRel) {
             self.status.send_modify(|status| status.away_since = Some(Instant::now()));
             let supervisor = Supervisor {
@@ -298,6 +298,6 @@ async fn next(events: &mut (impl Stream<Item = Event> + Unpin)) -> Option<Event>
 }
 
 /// Between half of `pause` and all of it, so that many daemons do not come back as one.
-pub(super) fn jitter(pause: Duration) -> Duration {
+pub(crate) fn jitter(pause: Duration) -> Duration {
     pause.mul_f64(0.5 + fastrand::f64() / 2.0)
 }

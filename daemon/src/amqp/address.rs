@@ -17,7 +17,7 @@ const FRAME_MAX: u32 = 131_072;
 /// A broker's URL as the settings say, with the password in it.
 #[derive(Clone, Default, Deserialize)]
 #[serde(transparent)]
-pub(super) struct BrokerUrl(String);
+pub(crate) struct BrokerUrl(String);
 
 impl fmt::Debug for BrokerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,7 +27,7 @@ impl fmt::Debug for BrokerUrl {
 
 impl BrokerUrl {
     /// Checks the URL and takes it apart.
-    pub(super) fn parse(&self) -> Result<Broker, BuildError> {
+    pub(crate) fn parse(&self) -> Result<Broker, BuildError> {
         let url = Url::parse(&self.0).map_err(|error| {
             BuildError::new("W0310", format!("this is not a URL: {error}")).help(URL_HELP)
         })?;
@@ -64,8 +64,8 @@ const URL_HELP: &str = "write `amqp://user:password@host:5672/vhost`, or `amqps:
 
 /// One broker, ready to be dialled.
 #[derive(Clone)]
-pub(super) struct Broker {
-    pub(super) uri: AMQPUri,
+pub(crate) struct Broker {
+    pub(crate) uri: AMQPUri,
 }
 
 impl fmt::Debug for Broker {
@@ -82,7 +82,7 @@ impl fmt::Display for Broker {
 }
 
 impl Broker {
-    pub(super) fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         self.uri.scheme == AMQPScheme::AMQPS
     }
 }
@@ -90,29 +90,29 @@ impl Broker {
 /// Files for TLS, PEM. Read again on every connection, so that they may be renewed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct Tls {
+pub(crate) struct Tls {
     /// Authorities to trust beside the system's.
-    pub(super) ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
     /// Our certificate, for brokers that ask for one. Needs `key`.
-    pub(super) cert: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
     /// The certificate's key.
-    pub(super) key: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
 }
 
 /// Everything that one connection is known by.
 #[derive(Debug, Clone)]
-pub(super) struct Address {
+pub(crate) struct Address {
     /// Tried in this order.
-    pub(super) brokers: Vec<Broker>,
-    pub(super) tls: Tls,
+    pub(crate) brokers: Vec<Broker>,
+    pub(crate) tls: Tls,
     /// What the broker lists the connection as.
-    pub(super) name: String,
+    pub(crate) name: String,
 }
 
 impl Address {
     /// The same for every component that may share the connection. A digest, because it covers
     /// passwords.
-    pub(super) fn identity(&self) -> String {
+    pub(crate) fn identity(&self) -> String {
         let mut digest = Sha256::new();
         for Broker { uri } in &self.brokers {
             let user = &uri.authority.userinfo;

@@ -29,10 +29,10 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An open connection.
-pub(super) struct Session {
+pub(crate) struct Session {
     /// Counts connections since the link was made; topology is declared once per epoch.
-    pub(super) epoch: u64,
-    pub(super) connection: Connection,
+    pub(crate) epoch: u64,
+    pub(crate) connection: Connection,
     socket: Socket,
 }
 
@@ -44,12 +44,12 @@ impl fmt::Debug for Session {
 
 impl Session {
     /// Ends the connection without a word, whatever state it is in.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.socket.kill();
     }
 
     /// Says goodbye, then ends the connection in any case.
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         let goodbye = self.connection.close(200, "OK".into());
         drop(timeout(CLOSE_TIMEOUT, goodbye).await);
         self.socket.kill();
@@ -74,11 +74,11 @@ impl Drop for Socket {
 
 /// Why there is no connection.
 #[derive(Debug, Clone)]
-pub(super) struct DialError {
+pub(crate) struct DialError {
     /// Whether it needs a person: the broker is there and does not want us.
-    pub(super) is_refusal: bool,
+    pub(crate) is_refusal: bool,
     /// What happened, a lowercase fragment.
-    pub(super) reason: String,
+    pub(crate) reason: String,
 }
 
 impl DialError {
@@ -88,7 +88,7 @@ impl DialError {
 }
 
 /// Connects to one broker.
-pub(super) async fn dial(
+pub(crate) async fn dial(
     broker: &Broker,
     tls: &Tls,
     name: &str,
@@ -170,7 +170,7 @@ fn is_refusal(error: &lapin::Error) -> bool {
 }
 
 /// The error as an operator reads it.
-pub(super) fn words(error: &lapin::Error) -> String {
+pub(crate) fn words(error: &lapin::Error) -> String {
     match error.kind() {
         ErrorKind::ProtocolError(error) => format!("{} {}", error.get_id(), error.get_message()),
         _ => error.to_string(),
