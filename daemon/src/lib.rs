@@ -20,6 +20,7 @@ pub mod tasks;
 
 // Where the world is touched.
 pub mod net;
+pub mod store;
 
 // Live.
 pub mod live;
