@@ -93,6 +93,8 @@ fn step(view: &StepView) -> Value {
         "filtered": read(&view.stats.filtered),
         "failed": read(&view.stats.failed),
         "failed_runs": read(&view.stats.failed_runs),
+        "quarantined": read(&view.stats.quarantined),
+        "breaker": view.stats.breaker().name(),
         "busy_ms": read(&view.stats.busy_nanos) / 1_000_000,
     })
 }

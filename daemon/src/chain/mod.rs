@@ -4,19 +4,23 @@
 //! out through one edge per sink. One thread runs a chain, so order holds from end to end.
 
 mod apply;
+mod breaker;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::warn;
 
+use self::breaker::Breaker;
+pub use self::breaker::State as BreakerState;
 use crate::ack::{Code, Outcome, Refusal};
 use crate::component::{ComponentId, Transform, TransformError, Verdicts};
 use crate::edge::{Delivery, Inlet, SendError, Sender};
@@ -90,11 +94,32 @@ pub struct StepStats {
     pub failed: AtomicU64,
     /// Runs that ended in a trap, a time-out or an unusable answer.
     pub failed_runs: AtomicU64,
+    /// Events that failed because of such runs.
+    pub condemned: AtomicU64,
+    /// Events that failed unseen, because the step is quarantined.
+    pub quarantined: AtomicU64,
     /// Nanoseconds spent judging.
     pub busy_nanos: AtomicU64,
+    /// Touched twice per delivery by the chain and by whoever looks, hence a std mutex.
+    breaker: Mutex<Breaker>,
 }
 
 impl StepStats {
+    /// Whether the step is given events.
+    pub fn breaker(&self) -> BreakerState {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner).state()
+    }
+
+    fn lets_through(&self) -> bool {
+        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        breaker.lets_through(Instant::now())
+    }
+
+    fn record(&self, is_bad: bool) -> Option<Duration> {
+        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        breaker.record(is_bad, Instant::now())
+    }
+
     fn judged(&self, events: usize, since: Instant) {
         self.events.fetch_add(events as u64, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
@@ -176,7 +201,25 @@ impl Chain {
     fn enter(&mut self, target: Target, delivery: Delivery, failed_runs: &mut usize) {
         match target {
             Target::Sink(sink) => self.sinks[sink].take(delivery),
-            Target::Step(step) => self.judge(step, delivery, failed_runs),
+            Target::Step(step) => self.guard(step, delivery, failed_runs),
+        }
+    }
+
+    /// Runs one step unless it is quarantined; then `on_error` decides what becomes of the events.
+    fn guard(&mut self, index: usize, delivery: Delivery, failed_runs: &mut usize) {
+        let events = delivery.batch.len();
+        let stats = Arc::clone(&self.steps[index].stats);
+        if !stats.lets_through() {
+            stats.quarantined.fetch_add(events as u64, Ordering::Relaxed);
+            let verdicts = apply::all_failed(events, "the plugin keeps failing and is quarantined");
+            return self.apply(index, delivery, &verdicts, failed_runs);
+        }
+        let before = stats.condemned.load(Ordering::Relaxed);
+        self.judge(index, delivery, failed_runs);
+        let condemned = stats.condemned.load(Ordering::Relaxed) - before;
+        if let Some(pause) = stats.record(condemned > events as u64 / 2) {
+            let (step, pause_ms) = (&self.steps[index].id, pause.as_millis());
+            warn!(%step, pause_ms, "plugin keeps failing; quarantined");
         }
     }
 
@@ -201,6 +244,7 @@ impl Chain {
             self.judge(index, first, failed_runs);
             return self.judge(index, second, failed_runs);
         }
+        step.stats.condemned.fetch_add(events as u64, Ordering::Relaxed);
         let verdicts = apply::all_failed(events, &error.message);
         self.apply(index, delivery, &verdicts, failed_runs);
     }

@@ -1,8 +1,10 @@
 //! What a chain does with verdicts, routes and failures, with transforms written in Rust.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use super::{Chain, Links, OnError, SinkLink, Step, StepStats, Target};
+use super::{BreakerState, Chain, Links, OnError, SinkLink, Step, StepStats, Target};
 use crate::ack::{Account, Ack, AckMode, Answer, Code, Limits, Outcome, Receipt};
 use crate::component::{
     ComponentId, Failure, FailureKind, PipelineName, Rows, Transform, TransformError, Verdict,
@@ -213,7 +215,7 @@ fn a_trap_costs_only_the_event_that_caused_it() {
     let expected: Vec<&str> = data.iter().copied().filter(|data| *data != "poison").collect();
     assert_eq!(passed, expected, "all others pass, in order");
     assert_eq!(outcomes(&receipt)[137], REJECTED);
-    assert_eq!(stats.failed_runs.load(std::sync::atomic::Ordering::Relaxed), 9);
+    assert_eq!(stats.failed_runs.load(Ordering::Relaxed), 9);
 }
 
 #[test]
@@ -229,7 +231,7 @@ fn a_transform_that_always_traps_gives_up_within_bounds() {
     chain.process(delivery);
     assert!(take(&mut inlets[0]).is_empty());
     assert!(outcomes(&receipt).iter().all(|outcome| *outcome == REJECTED));
-    let runs = stats.failed_runs.load(std::sync::atomic::Ordering::Relaxed);
+    let runs = stats.failed_runs.load(Ordering::Relaxed);
     assert!(runs < 64, "{runs} runs");
 }
 
@@ -263,4 +265,46 @@ fn every_sink_gets_every_event_and_the_worst_outcome_wins() {
     let other = inlets[1].try_recv().unwrap();
     other.acks.into_iter().for_each(|ack| ack.settle(Outcome::Rejected));
     assert_eq!(outcomes(&receipt), [(Outcome::Rejected, None)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_that_keeps_failing_is_left_alone_and_tried_again() {
+    let account = Arc::new(Account::new(Limits::default()));
+    let runs = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&runs);
+    let judge = move |batch: &Batch| {
+        seen.fetch_add(1, Ordering::Relaxed);
+        if batch.iter().any(|event| event.data() == b"poison") {
+            return Err(TransformError { reason: "trap", message: "unreachable".to_owned() });
+        }
+        Ok(Verdicts { verdicts: vec![Verdict::Keep; batch.len()], ..Verdicts::default() })
+    };
+    let (mut chain, _inlets) = chain(vec![step("a", OnError::Reject, to_sink(0), judge)], 1);
+    let stats = Arc::clone(&chain.steps[0].stats);
+    let mut feed = |data: &[&str]| {
+        let before = runs.load(Ordering::Relaxed);
+        let (_receipt, delivery) = publish(&account, data);
+        chain.process(delivery);
+        runs.load(Ordering::Relaxed) - before
+    };
+    // One poison event among others costs itself alone, however often it comes.
+    for _ in 0..20 {
+        feed(&["poison", "b", "c"]);
+    }
+    assert_eq!(stats.breaker(), BreakerState::Closed);
+    tokio::time::advance(Duration::from_secs(20)).await;
+    for _ in 0..5 {
+        feed(&["poison"]);
+    }
+    assert_eq!(stats.breaker(), BreakerState::Open);
+    assert_eq!(feed(&["b", "c"]), 0, "a quarantined plugin does not run");
+    assert_eq!(stats.quarantined.load(Ordering::Relaxed), 2);
+    // A trial that fails doubles the pause, one that works ends the quarantine.
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(feed(&["poison"]), 1);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(feed(&["b"]), 0, "the second pause is longer");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(feed(&["b"]), 1);
+    assert_eq!(stats.breaker(), BreakerState::Closed);
 }

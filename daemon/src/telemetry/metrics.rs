@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::chain::StepStats;
+use crate::chain::{BreakerState, StepStats};
 use crate::component::{ComponentId, State};
 use crate::net::Cut;
 use crate::runtime::View;
@@ -223,7 +223,15 @@ fn transforms(_: &Observed, view: &View, encoder: &mut DescriptorEncoder<'_>) ->
     };
     let busy =
         read(|stats| &stats.busy_nanos).map(|(labels, nanos)| (labels, nanos.number() / 1e9));
+    let open = steps().map(|step| {
+        let is_open = step.stats.breaker() != BreakerState::Closed;
+        (component_labels("step", &step.id), u64::from(is_open))
+    });
     let families = [
+        Family::gauge("weir_transform_breaker_open", "Whether a plugin is quarantined")
+            .samples(open),
+        Family::counter("weir_transform_quarantined", "Events failed unseen meanwhile")
+            .samples(read(|stats| &stats.quarantined)),
         Family::counter("weir_transform_events", "Events judged")
             .samples(read(|stats| &stats.events)),
         Family::counter("weir_transform_batches", "Batches judged")
