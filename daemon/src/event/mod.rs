@@ -10,6 +10,7 @@ pub mod cloudevents;
 pub mod encode;
 pub mod id;
 pub mod json;
+pub mod pack;
 
 pub use batch::{Batch, Draft, Event};
 pub use columns::{Blobs, Extensions, NONE, Texts};
