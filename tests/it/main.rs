@@ -3,6 +3,8 @@
 mod faults;
 mod admin;
 mod bad_input;
+mod brokers;
+mod durable;
 mod live;
 mod publish;
 mod rabbitmq;

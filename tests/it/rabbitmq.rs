@@ -1,7 +1,4 @@
 //! The RabbitMQ sink against a real broker: what is delivered is in the queue, whatever happens.
-//!
-//! Tests that leave the broker in peace share one, each with a virtual host of its own; those
-//! that kill, freeze or choke it share another, one after the other.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -10,44 +7,15 @@ use std::time::Duration;
 
 use lapin::types::AMQPValue;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::time::{Instant, sleep, timeout};
 use weir::ack::{Answer, Code, Outcome, Receipt};
 use weir::component::Host;
 use weir::event::{Batch, Draft};
-use weir_harness::broker::{Broker, Missing, Taken, Vhost};
+use weir_harness::broker::{Taken, Vhost};
 use weir_harness::rig::Rig;
 use weir_harness::{eventually, within};
 
-static QUIET: OnceCell<Result<Broker, Missing>> = OnceCell::const_new();
-static ROUGH: OnceCell<Result<Mutex<Broker>, Missing>> = OnceCell::const_new();
-
-/// A virtual host on the broker that nobody disturbs, unless RabbitMQ is missing.
-async fn quiet(name: &str) -> Option<Vhost> {
-    match QUIET.get_or_init(Broker::private).await {
-        Ok(broker) => Some(broker.vhost(name).await),
-        Err(missing) => {
-            missing.skip();
-            None
-        }
-    }
-}
-
-/// The broker to disturb, and a virtual host on it.
-async fn rough(name: &str) -> Option<(MutexGuard<'static, Broker>, Vhost)> {
-    let start = async || Broker::private().await.map(Mutex::new);
-    match ROUGH.get_or_init(start).await {
-        Ok(broker) => {
-            let broker = broker.lock().await;
-            let vhost = broker.vhost(name).await;
-            Some((broker, vhost))
-        }
-        Err(missing) => {
-            missing.skip();
-            None
-        }
-    }
-}
+use crate::brokers::{quiet, rough};
 
 fn sink(settings: &str) -> Rig {
     Rig::start(&Arc::default(), "rabbitmq", settings).expect("good settings")
@@ -126,7 +94,7 @@ fn assert_kept(answers: &[Answer], taken: &[Taken], repeats_max: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_events_arrive_once_with_their_attributes() {
-    let Some(vhost) = quiet("once").await else { return };
+    let Some((_, vhost)) = quiet("once").await else { return };
     let more = "[headers]\ntenant = '{{ext.tenant | \"none\"}}'";
     let rig = sink(&declaring(&vhost, more));
     let first = Draft {
@@ -173,7 +141,7 @@ async fn ten_thousand_events_arrive_once_with_their_attributes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_unroutable_event_is_told_from_the_others() {
-    let Some(vhost) = quiet("unroutable").await else { return };
+    let Some((_, vhost)) = quiet("unroutable").await else { return };
     let settings = declaring(&vhost, "").replace("shop.#", "shop.good");
     let rig = sink(&settings);
     let receipts =
@@ -190,7 +158,7 @@ async fn every_unroutable_event_is_told_from_the_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn equal_ids_are_told_apart() {
-    let Some(vhost) = quiet("equal").await else { return };
+    let Some((_, vhost)) = quiet("equal").await else { return };
     let rig = sink(&declaring(&vhost, "").replace("shop.#", "shop.good"));
     let receipts: Vec<_> = ["good", "nowhere", "good", "nowhere"]
         .map(|event_type| rig.publish_one(&event("same", event_type)))
@@ -203,7 +171,7 @@ async fn equal_ids_are_told_apart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_exchange_costs_only_its_own_events() {
-    let Some(vhost) = quiet("missing").await else { return };
+    let Some((_, vhost)) = quiet("missing").await else { return };
     // Two sinks on one connection.
     let host = Arc::new(Host::default());
     let good = Rig::start(&host, "rabbitmq", &declaring(&vhost, "")).expect("good settings");
@@ -236,7 +204,7 @@ async fn a_missing_exchange_costs_only_its_own_events() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_amqp_cannot_carry_is_refused_alone() {
-    let Some(vhost) = quiet("poison").await else { return };
+    let Some((_, vhost)) = quiet("poison").await else { return };
     let rig = sink(&declaring(&vhost, "max_message = \"1KiB\""));
     let long_type = "t".repeat(300);
     let long_id = "i".repeat(256);
@@ -262,11 +230,10 @@ async fn an_event_that_amqp_cannot_carry_is_refused_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_breaks_the_channel_is_refused_alone() {
-    let Some(vhost) = quiet("breaks").await else { return };
+    let Some((broker, vhost)) = quiet("breaks").await else { return };
     // The broker closes a channel that publishes what the user may not.
     let rule = "rabbit_auth_backend_internal:set_topic_permissions(<<\"guest\">>, <<\"breaks\">>, \
                 <<\"events\">>, <<\"^shop.good$\">>, <<\".*\">>, <<\"test\">>).";
-    let Some(Ok(broker)) = QUIET.get() else { return };
     broker.rabbitmqctl(&["eval", rule]).await;
     let rig = sink(&declaring(&vhost, ""));
     let receipts = publish(&rig, 0, 300, |number| if number == 150 { "forbidden" } else { "good" });
@@ -281,7 +248,7 @@ async fn an_event_that_breaks_the_channel_is_refused_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_refuses_is_tried_again() {
-    let Some(vhost) = quiet("refuses").await else { return };
+    let Some((_, vhost)) = quiet("refuses").await else { return };
     let arguments = [
         ("x-max-length", AMQPValue::LongLongInt(100)),
         ("x-overflow", AMQPValue::LongString("reject-publish".into())),
@@ -311,7 +278,7 @@ async fn a_queue_that_refuses_is_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_that_stays_full_rejects() {
-    let Some(vhost) = quiet("full").await else { return };
+    let Some((_, vhost)) = quiet("full").await else { return };
     let queue = "queue = { name = \"full\", type = \"classic\", \
                  arguments = { x-max-length = 0, x-overflow = \"reject-publish\" } }";
     let rig = sink(&format!("url = \"{}\"\n{queue}", vhost.url));
@@ -427,7 +394,7 @@ async fn an_end_of_input_without_a_broker_comes_soon() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_logins_show_and_are_tried_slowly() {
-    let Some(vhost) = quiet("login").await else { return };
+    let Some((_, vhost)) = quiet("login").await else { return };
     let url = vhost.url.replace("guest:guest", "guest:s3cret");
     let rig = sink(&format!("url = \"{url}\"\nqueue = \"q\"\npatience = \"100ms\""));
     rig.degraded("misconfigured").await;
@@ -438,7 +405,7 @@ async fn refused_logins_show_and_are_tried_slowly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_is_down_is_passed_over() {
-    let Some(vhost) = quiet("hosts").await else { return };
+    let Some((_, vhost)) = quiet("hosts").await else { return };
     let hosts = format!("hosts = [\"amqp://127.0.0.1:1/hosts\", \"{}\"]", vhost.url);
     let rig = sink(&format!("{hosts}\nqueue = {{ name = \"q\" }}"));
     assert_eq!(code_of(&rig.publish_one(&event("1", "good"))).await, None);
