@@ -116,7 +116,7 @@ fn replace(step: &Step, delivery: Delivery, verdicts: &Verdicts) -> Vec<Routed> 
         let last = next - 1;
         passed.push(route(rows, last), ack, |batch| push_row(batch, rows, last, &event));
     }
-    let name = |route: u32| (route != NONE).then(|| rows.dictionary[route as usize].clone());
+    let name = |route: u32| (route != NONE).then(|| rows.dictionary.get(route as usize).to_owned());
     let routed = passed.by_route.into_iter().map(|(route, batch, acks)| {
         (name(route), Delivery { batch: Arc::new(batch), acks, entry: delivery.entry })
     });
@@ -148,7 +148,7 @@ fn route(rows: &Rows, row: usize) -> u32 {
 
 /// Appends row `row`, which inherits from `origin` what it does not say.
 fn push_row(batch: &mut Batch, rows: &Rows, row: usize, origin: &Event<'_>) {
-    let text = |index: &u32| (*index != NONE).then(|| rows.dictionary[*index as usize].as_str());
+    let text = |index: &u32| (*index != NONE).then(|| rows.dictionary.get(*index as usize));
     let extensions: Vec<_> = match &rows.extensions {
         Some(extensions) => extensions.row(row).collect(),
         None => origin.extensions().collect(),

@@ -152,7 +152,8 @@ fn on_error_pass_lets_failed_events_through() {
 fn emitted_rows_replace_their_origin_in_order_and_by_route() {
     let account = Arc::new(Account::new(Limits::default()));
     let split = |batch: &Batch| {
-        let mut rows = Rows { dictionary: vec!["errors".to_owned()], ..Rows::default() };
+        let mut rows = Rows::default();
+        rows.dictionary.push("errors");
         let mut verdicts = Vec::new();
         for (index, event) in batch.iter().enumerate() {
             let text = std::str::from_utf8(event.data()).unwrap();

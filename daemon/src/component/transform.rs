@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::event::{Batch, Blobs, Extensions};
+use crate::event::{Batch, Blobs, Extensions, Texts};
 
 /// Judges a batch: keep, drop, replace, route or fail each event.
 ///
@@ -48,7 +48,7 @@ pub struct Rows {
     /// New payloads.
     pub data: Blobs,
     /// Strings that the columns below index.
-    pub dictionary: Vec<String>,
+    pub dictionary: Texts,
     /// New types.
     pub types: Vec<u32>,
     /// New subjects, [`NONE`](crate::event::NONE) for none.

@@ -35,7 +35,7 @@ pub struct Draft<'a> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     /// Strings that repeat: types, sources, content types, subjects. May hold a string twice.
-    pub dictionary: Vec<String>,
+    pub dictionary: Texts,
     /// One id per event.
     pub ids: Texts,
     /// Indices into `dictionary`.
@@ -168,15 +168,13 @@ impl Batch {
 
     /// The dictionary index of `text`, which is stored if it was not used lately.
     pub fn intern(&mut self, text: &str) -> u32 {
-        let from = self.dictionary.len().saturating_sub(DICTIONARY_LOOKBACK);
-        let known = self.dictionary[from..].iter().position(|entry| entry == text);
-        end(known.map_or_else(
-            || {
-                self.dictionary.push(text.to_owned());
-                self.dictionary.len() - 1
-            },
-            |position| from + position,
-        ))
+        let len = self.dictionary.len();
+        let from = len.saturating_sub(DICTIONARY_LOOKBACK);
+        let known = (from..len).find(|index| self.dictionary.get(*index) == text);
+        end(known.unwrap_or_else(|| {
+            self.dictionary.push(text);
+            len
+        }))
     }
 
     fn intern_some(&mut self, text: Option<&str>) -> u32 {
@@ -199,12 +197,12 @@ impl<'a> Event<'a> {
 
     /// Where it happened.
     pub fn source(&self) -> &'a str {
-        &self.batch.dictionary[self.batch.sources[self.index] as usize]
+        self.batch.dictionary.get(self.batch.sources[self.index] as usize)
     }
 
     /// What happened.
     pub fn event_type(&self) -> &'a str {
-        &self.batch.dictionary[self.batch.types[self.index] as usize]
+        self.batch.dictionary.get(self.batch.types[self.index] as usize)
     }
 
     /// What it happened to.
@@ -259,6 +257,6 @@ impl<'a> Event<'a> {
     }
 
     fn entry(&self, index: u32) -> Option<&'a str> {
-        (index != NONE).then(|| self.batch.dictionary[index as usize].as_str())
+        (index != NONE).then(|| self.batch.dictionary.get(index as usize))
     }
 }

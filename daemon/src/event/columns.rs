@@ -29,6 +29,21 @@ impl Texts {
         &self.text[start(&self.ends, index)..self.ends[index] as usize]
     }
 
+    /// How many items there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is no item.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// All items, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).map(|index| self.get(index))
+    }
+
     /// Appends all items of `other`.
     pub fn append(&mut self, other: &Self) {
         let offset = end(self.text.len());

@@ -67,7 +67,9 @@ pub(super) struct Emitted {
     #[component(name = "data-ends")]
     data_ends: Vec<u32>,
     data: Vec<u8>,
-    dictionary: Vec<String>,
+    #[component(name = "dictionary-ends")]
+    dictionary_ends: Vec<u32>,
+    dictionary: String,
     types: Vec<u32>,
     subjects: Vec<u32>,
     #[component(name = "content-types")]
@@ -170,7 +172,8 @@ impl Emitted {
         origins(&self.origins, verdicts)?;
         column("data-ends", self.data_ends.len(), rows)?;
         ends("data-ends", &self.data_ends, self.data.len())?;
-        let words = self.dictionary.len();
+        let dictionary = texts("dictionary-ends", self.dictionary_ends, self.dictionary)?;
+        let words = dictionary.ends.len();
         for (name, indices) in [
             ("types", &self.types),
             ("subjects", &self.subjects),
@@ -180,7 +183,7 @@ impl Emitted {
             column(name, indices.len(), rows)?;
             references(name, indices, words, true)?;
         }
-        let is_blank = |index: &u32| *index != NONE && self.dictionary[*index as usize].is_empty();
+        let is_blank = |index: &u32| *index != NONE && dictionary.get(*index as usize).is_empty();
         if self.types.iter().any(is_blank) {
             return Err("an empty event type".to_owned());
         }
@@ -188,7 +191,7 @@ impl Emitted {
         Ok(Rows {
             origins: self.origins,
             data: Blobs { ends: self.data_ends, bytes: self.data },
-            dictionary: self.dictionary,
+            dictionary,
             types: self.types,
             subjects: self.subjects,
             content_types: self.content_types,
@@ -209,19 +212,11 @@ impl Attributes {
         }
         ends("extension row-ends", &self.row_ends, entries)?;
         references("extension name-of", &self.name_of, self.names.len(), false)?;
-        ends("extension value-ends", &self.value_ends, self.values.len())?;
-        if !self.value_ends.iter().all(|end| self.values.is_char_boundary(*end as usize)) {
-            return Err("extension value-ends within a character".to_owned());
-        }
+        let values = texts("extension value-ends", self.value_ends, self.values)?;
         if self.names.iter().any(String::is_empty) {
             return Err("an empty extension name".to_owned());
         }
-        Ok(Extensions {
-            names: self.names,
-            row_ends: self.row_ends,
-            name_of: self.name_of,
-            values: Texts { ends: self.value_ends, text: self.values },
-        })
+        Ok(Extensions { names: self.names, row_ends: self.row_ends, name_of: self.name_of, values })
     }
 }
 
@@ -269,6 +264,15 @@ fn origins(origins: &[u32], verdicts: &[Verdict]) -> Result<(), Wrong> {
 /// A column holds one item per row, or none at all.
 fn column(name: &str, len: usize, rows: usize) -> Result<(), Wrong> {
     if len == 0 || len == rows { Ok(()) } else { Err(format!("{name} for {len} of {rows} rows")) }
+}
+
+/// A column of strings, cut only between characters.
+fn texts(name: &str, cuts: Vec<u32>, text: String) -> Result<Texts, Wrong> {
+    ends(name, &cuts, text.len())?;
+    if !cuts.iter().all(|end| text.is_char_boundary(*end as usize)) {
+        return Err(format!("{name} within a character"));
+    }
+    Ok(Texts { ends: cuts, text })
 }
 
 /// Ends never go back, and the last one is the end of the buffer.

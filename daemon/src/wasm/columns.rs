@@ -10,7 +10,9 @@ use crate::event::{Batch, Extensions};
 #[derive(ComponentType, Lower)]
 #[component(record)]
 pub(super) struct Input<'a> {
-    dictionary: &'a [String],
+    #[component(name = "dictionary-ends")]
+    dictionary_ends: &'a [u32],
+    dictionary: &'a str,
     #[component(name = "id-ends")]
     id_ends: &'a [u32],
     ids: &'a str,
@@ -77,7 +79,8 @@ impl<'a> Input<'a> {
             false => (&[][..], &[][..]),
         };
         Self {
-            dictionary: &batch.dictionary,
+            dictionary_ends: &batch.dictionary.ends,
+            dictionary: &batch.dictionary.text,
             id_ends: &batch.ids.ends,
             ids: &batch.ids.text,
             sources: &batch.sources,

@@ -32,7 +32,7 @@ fn rows_replace_split_and_route_events() {
     assert_eq!(verdicts, [Verdict::Emit; 3]);
     assert_eq!(emitted.origins, [0, 1, 2]);
     assert_eq!((emitted.data.get(0), emitted.data.get(1)), (&b"ABC"[..], &b""[..]));
-    assert_eq!((emitted.types, emitted.dictionary), (vec![0; 3], vec!["replaced".to_owned()]));
+    assert_eq!((emitted.types, emitted.dictionary.text.as_str()), (vec![0; 3], "replaced"));
     let split = step("split").transform(&batch(&["a", "b"])).unwrap();
     assert_eq!(split.emitted.origins, [0, 0, 1, 1]);
     let routed = step("route").transform(&batch(&["a", "b"])).unwrap();
@@ -81,6 +81,9 @@ fn every_misdeed_has_its_reason_and_the_next_batch_works() {
         ("empty type", "bad_answer", "empty event type"),
         ("route beyond", "bad_answer", "routes refers to entry 7 of 2"),
         ("cut character", "bad_answer", "within a character"),
+        ("words back", "bad_answer", "dictionary-ends go back"),
+        ("words beyond", "bad_answer", "dictionary-ends end at 3 of 2"),
+        ("cut word", "bad_answer", "dictionary-ends within a character"),
         ("few values", "bad_answer", "1 extension values of 2"),
     ];
     for (mode, reason, words) in misdeeds {

@@ -71,12 +71,12 @@ impl<'a> Event<'a> {
 
     /// Where it happened, a URI reference.
     pub fn source(&self) -> &'a str {
-        &self.columns.dictionary[self.columns.sources[self.index] as usize]
+        self.word(self.columns.sources[self.index])
     }
 
     /// What happened, a hierarchical name such as `cart.add`.
     pub fn event_type(&self) -> &'a str {
-        &self.columns.dictionary[self.columns.types[self.index] as usize]
+        self.word(self.columns.types[self.index])
     }
 
     /// What it happened to.
@@ -137,7 +137,11 @@ impl<'a> Event<'a> {
     }
 
     fn entry(&self, index: u32) -> Option<&'a str> {
-        (index != NONE).then(|| self.columns.dictionary[index as usize].as_str())
+        (index != NONE).then(|| self.word(index))
+    }
+
+    fn word(&self, index: u32) -> &'a str {
+        &self.columns.dictionary[span(&self.columns.dictionary_ends, index as usize)]
     }
 }
 

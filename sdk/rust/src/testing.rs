@@ -214,7 +214,8 @@ impl Emitted {
 
 fn columns(events: &[Draft]) -> types::Batch {
     let mut batch = types::Batch {
-        dictionary: Vec::new(),
+        dictionary_ends: Vec::new(),
+        dictionary: String::new(),
         id_ends: Vec::new(),
         ids: String::new(),
         sources: Vec::new(),
@@ -237,16 +238,16 @@ fn columns(events: &[Draft]) -> types::Batch {
     for event in events {
         batch.ids.push_str(&event.id);
         batch.id_ends.push(len(&batch.ids));
-        let names = &mut batch.dictionary;
-        batch.sources.push(name(names, Some(&event.source)));
-        batch.types.push(name(names, Some(&event.event_type)));
-        batch.subjects.push(name(names, event.subject.as_deref()));
-        batch.content_types.push(name(names, event.content_type.as_deref()));
+        let mut word = |wanted| word(&mut batch.dictionary_ends, &mut batch.dictionary, wanted);
+        batch.sources.push(word(Some(&event.source)));
+        batch.types.push(word(Some(&event.event_type)));
+        batch.subjects.push(word(event.subject.as_deref()));
+        batch.content_types.push(word(event.content_type.as_deref()));
         batch.times.push(event.time);
         batch.data.extend_from_slice(&event.data);
         batch.data_ends.push(len(&batch.data));
         for (attribute, value) in &event.extensions {
-            extensions.name_of.push(name(&mut extensions.names, Some(attribute)));
+            extensions.name_of.push(name(&mut extensions.names, attribute));
             extensions.values.push_str(value);
             extensions.value_ends.push(len(&extensions.values));
         }
@@ -285,7 +286,7 @@ fn emitted(event: Event<'_>, rows: &types::Rows, row: usize) -> Emitted {
     let read = |column: &[u32], inherited: Option<&str>| match column.get(row) {
         None => inherited.map(str::to_owned),
         Some(&NONE) => None,
-        Some(&name) => Some(rows.dictionary[name as usize].clone()),
+        Some(&name) => Some(rows.dictionary[span(&rows.dictionary_ends, name as usize)].to_owned()),
     };
     let extensions: Vec<(String, String)> = match &rows.extensions {
         None => {
@@ -311,8 +312,19 @@ fn emitted(event: Event<'_>, rows: &types::Rows, row: usize) -> Emitted {
     }
 }
 
-fn name(names: &mut Vec<String>, wanted: Option<&str>) -> u32 {
+/// The place of `wanted` in a dictionary, where it is added unless it is there.
+fn word(ends: &mut Vec<u32>, text: &mut String, wanted: Option<&str>) -> u32 {
     let Some(wanted) = wanted else { return NONE };
+    let known = (0..ends.len()).find(|index| text[span(ends, *index)] == *wanted);
+    let known = known.unwrap_or_else(|| {
+        text.push_str(wanted);
+        ends.push(len(text));
+        ends.len() - 1
+    });
+    u32::try_from(known).expect("a test has few words")
+}
+
+fn name(names: &mut Vec<String>, wanted: &str) -> u32 {
     let known = names.iter().position(|known| known == wanted).unwrap_or_else(|| {
         names.push(wanted.to_owned());
         names.len() - 1

@@ -5,7 +5,7 @@
 
 use crate::action::{Action, Failure, Row};
 use crate::bindings::weir::plugin::types;
-use crate::event::{Batch, Event, NONE};
+use crate::event::{Batch, Event, NONE, span};
 
 /// Collects the verdicts on a batch, one per event, in the order of the events.
 #[derive(Debug)]
@@ -127,7 +127,8 @@ impl<'a> Columns<'a> {
             origins: self.rows.iter().map(|(origin, _)| *origin).collect(),
             data_ends,
             data,
-            dictionary: dictionary.0,
+            dictionary_ends: dictionary.ends,
+            dictionary: dictionary.text,
             types,
             subjects,
             content_types,
@@ -185,7 +186,7 @@ impl<'a> Columns<'a> {
         if self.rows.iter().all(|(_, row)| row.extensions.is_empty()) {
             return None;
         }
-        let mut names = Dictionary::default();
+        let mut names = Names::default();
         let (mut row_ends, mut name_of) = (Vec::new(), Vec::new());
         let (mut value_ends, mut values) = (Vec::new(), String::new());
         for (origin, row) in self.rows {
@@ -212,9 +213,27 @@ fn merged<'a>(event: Event<'a>, row: &'a Row) -> Vec<(&'a str, &'a str)> {
 
 /// Strings that repeat. Batches are small and names few, so it is searched from the front.
 #[derive(Default)]
-struct Dictionary(Vec<String>);
+struct Dictionary {
+    ends: Vec<u32>,
+    text: String,
+}
 
 impl Dictionary {
+    fn intern(&mut self, name: &str) -> u32 {
+        let known = (0..self.ends.len()).find(|index| self.text[span(&self.ends, *index)] == *name);
+        column_len(known.unwrap_or_else(|| {
+            self.text.push_str(name);
+            self.ends.push(column_len(self.text.len()));
+            self.ends.len() - 1
+        }))
+    }
+}
+
+/// The distinct names of extension attributes.
+#[derive(Default)]
+struct Names(Vec<String>);
+
+impl Names {
     fn intern(&mut self, name: &str) -> u32 {
         let known = self.0.iter().position(|known| known == name);
         column_len(known.unwrap_or_else(|| {

@@ -18,7 +18,7 @@ pub struct UnpackError;
 pub fn pack(batch: &Batch) -> Vec<u8> {
     let mut out = Vec::with_capacity(batch.bytes() + 64 * batch.len() + 64);
     out.push(VERSION);
-    strings(&batch.dictionary, &mut out);
+    texts(&batch.dictionary, &mut out);
     texts(&batch.ids, &mut out);
     for column in [&batch.sources, &batch.types, &batch.subjects, &batch.content_types] {
         numbers(column, &mut out);
@@ -47,7 +47,7 @@ pub fn unpack(packed: &[u8]) -> Result<Batch, UnpackError> {
     if rest.take(1)? != [VERSION] {
         return Err(UnpackError);
     }
-    let dictionary = rest.strings()?;
+    let dictionary = rest.texts()?;
     let ids = rest.texts()?;
     let rows = ids.ends.len();
     let mut batch = Batch { ids, ..Batch::default() };

@@ -94,7 +94,7 @@ fn misbehave(mode: &str, input: &Batch) -> Result<Outcome, String> {
 
 /// Two rows of event 0 with one thing wrong.
 fn spoilt(mode: &str) -> Result<Rows, String> {
-    let whole = Rows { dictionary: vec!["a".into(), String::new()], ..rows(2) };
+    let whole = Rows { dictionary_ends: vec![1, 1], dictionary: "a".into(), ..rows(2) };
     let attributes = |value_ends: Vec<u32>| Extensions {
         names: vec!["n".into()],
         row_ends: vec![1, 2],
@@ -110,6 +110,9 @@ fn spoilt(mode: &str) -> Result<Rows, String> {
         "few ends" => Rows { data_ends: vec![4], data: vec![0; 4], ..whole },
         "type beyond" => Rows { types: vec![0, 2], ..whole },
         "empty type" => Rows { types: vec![0, 1], ..whole },
+        "words back" => Rows { dictionary_ends: vec![1, 0], ..whole },
+        "words beyond" => Rows { dictionary_ends: vec![1, 3], dictionary: "ab".into(), ..whole },
+        "cut word" => Rows { dictionary_ends: vec![1, 2], dictionary: "é".into(), ..whole },
         "route beyond" => Rows { routes: vec![NONE, 7], ..whole },
         "cut character" => Rows { extensions: Some(attributes(vec![1, 4])), ..whole },
         "few values" => Rows { extensions: Some(attributes(vec![4])), ..whole },
@@ -133,7 +136,8 @@ fn bots(input: &Batch) -> Outcome {
 fn replace(input: &Batch) -> Outcome {
     let events = input.times.len() as u32;
     let mut emitted = Rows {
-        dictionary: vec!["replaced".into()],
+        dictionary_ends: vec![8],
+        dictionary: "replaced".into(),
         types: vec![0; events as usize],
         origins: (0..events).collect(),
         ..rows(0)
@@ -156,8 +160,9 @@ fn split(input: &Batch) -> Outcome {
 fn route(input: &Batch) -> Outcome {
     let events = input.times.len() as u32;
     let routes = (0..events).map(|event| if event % 2 == 1 { 0 } else { NONE }).collect();
-    let dictionary = vec!["odd".into()];
-    let emitted = Rows { origins: (0..events).collect(), routes, dictionary, ..rows(0) };
+    let origins = (0..events).collect();
+    let emitted =
+        Rows { origins, routes, dictionary_ends: vec![3], dictionary: "odd".into(), ..rows(0) };
     Outcome { emitted: Some(emitted), ..judged(input, Verdict::Emit) }
 }
 
@@ -179,7 +184,8 @@ fn rows(origins: usize) -> Rows {
         origins: vec![0; origins],
         data_ends: Vec::new(),
         data: Vec::new(),
-        dictionary: Vec::new(),
+        dictionary_ends: Vec::new(),
+        dictionary: String::new(),
         types: Vec::new(),
         subjects: Vec::new(),
         content_types: Vec::new(),
