@@ -146,7 +146,7 @@ async fn ten_thousand_events_of_publishers_are_in_the_queue_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_no_queue_takes_is_told_and_counted() {
-    let Some((_, vhost)) = quiet("unroutable").await else { return };
+    let Some((_, vhost)) = quiet("stray").await else { return };
     let weir = start(&vhost).await;
     let reply = weir.post("/in?type=stray", &[JSON], br#"{"shard":"s1"}"#).await;
     reply.refused(502, "unroutable");
