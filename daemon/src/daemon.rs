@@ -217,6 +217,7 @@ impl Daemon {
 /// What outlives every generation, as `settings` declare it.
 pub fn host(settings: &DaemonSettings) -> Arc<Host> {
     Arc::new(Host {
+        data_dir: settings.data_dir.clone(),
         hubs: Hubs::new(settings.hubs.clone()),
         listeners: settings.listeners.keys().cloned().collect(),
         ..Host::default()

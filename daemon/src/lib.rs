@@ -31,6 +31,7 @@ pub mod sources;
 pub mod sinks;
 pub mod wasm;
 pub mod chain;
+pub mod spool;
 
 // The shape of pipelines.
 pub mod config;

@@ -113,6 +113,7 @@ fn component(view: &ComponentView) -> Value {
         "state": state,
         "reason": reason,
         "counters": counters,
+        "spool": view.spool.as_ref().and_then(std::sync::Weak::upgrade).map(|spool| spool.balance()),
         "waiting": view.edge.as_ref().map(|edge| {
             let stats = edge.stats();
             json!({ "events": stats.events, "bytes": stats.bytes })

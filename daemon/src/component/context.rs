@@ -3,6 +3,7 @@
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::component::{BuildError, ComponentId, Health, did_you_mean};
@@ -17,6 +18,8 @@ pub const DEFAULT_LISTENER: &str = "public";
 /// What outlives every generation and is lent to components.
 #[derive(Debug, Default)]
 pub struct Host {
+    /// Where spools are kept.
+    pub data_dir: PathBuf,
     /// The live hubs.
     pub hubs: Hubs,
     /// The names of the listeners.
@@ -47,17 +50,30 @@ pub struct BuildContext<'a> {
     pub host: &'a Arc<Host>,
     outlet: Option<Outlet>,
     mounts: RefCell<Vec<Mount>>,
+    is_spooled: bool,
 }
 
 impl<'a> BuildContext<'a> {
     /// A context for a sink.
     pub fn for_sink(id: &'a ComponentId, host: &'a Arc<Host>) -> Self {
-        Self { id, host, outlet: None, mounts: RefCell::default() }
+        Self { id, host, outlet: None, mounts: RefCell::default(), is_spooled: false }
     }
 
     /// A context for a source that publishes through `outlet`.
     pub fn for_source(id: &'a ComponentId, host: &'a Arc<Host>, outlet: Outlet) -> Self {
-        Self { id, host, outlet: Some(outlet), mounts: RefCell::default() }
+        let outlet = Some(outlet);
+        Self { id, host, outlet, mounts: RefCell::default(), is_spooled: false }
+    }
+
+    /// The same context, for a sink whose events wait on disk if `is_spooled`.
+    #[must_use]
+    pub fn spooled(self, is_spooled: bool) -> Self {
+        Self { is_spooled, ..self }
+    }
+
+    /// Whether what this sink gives back waits on disk, so that it may do so early.
+    pub fn is_spooled(&self) -> bool {
+        self.is_spooled
     }
 
     /// Where this source puts its events.

@@ -62,6 +62,8 @@ pub trait Sink: Sized + Send + 'static {
     const TYPE: &'static str;
     /// Whether what it settles survives the daemon, so that publishers wait for it by default.
     const IS_DURABLE: bool;
+    /// Whether its events can wait on disk while it is away, and do so by default.
+    const IS_SPOOLED: bool = false;
     /// The settings that a pipeline file may give.
     type Config: DeserializeOwned;
 

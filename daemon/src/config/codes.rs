@@ -30,6 +30,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("W0113", "a setting of the daemon is in a pipeline file"),
     ("W0114", "a value is outside of what is allowed"),
     ("W0115", "a part of a pipeline is in weir.toml"),
+    ("W0116", "events of that sink cannot wait on disk"),
     ("W0201", "a component has no setting of that name"),
     ("W0202", "a setting has a value that is not valid"),
     ("W0203", "a setting that must be given is missing"),

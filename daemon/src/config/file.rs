@@ -222,11 +222,14 @@ impl Reader<'_> {
         let kind = take_type(&mut table, &known, faults);
         let id = names.take(&mut table, kind.as_ref(), faults);
         let inputs = take_texts(&mut table, "inputs", faults);
+        let spool = table.take("spool");
         let kind = kind?;
         match self.kinds.sinks.iter().find(|known| known.name == kind.get_ref()) {
             Some(kind) => {
                 let (kind, span) = (*kind, table.span.clone());
-                Some(SinkSpec { id: id?, kind, settings: Settings::new(table), inputs, span })
+                let spool = super::spool::settings(spool, &kind, faults)?;
+                let settings = Settings::new(table);
+                Some(SinkSpec { id: id?, kind, settings, inputs, spool, span })
             }
             None => {
                 faults.push(unknown_type(&kind, "sink", &known));

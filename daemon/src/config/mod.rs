@@ -15,6 +15,7 @@ mod names;
 mod plain;
 pub mod report;
 mod settings;
+mod spool;
 #[cfg(test)]
 pub(crate) mod tests;
 mod watch;
@@ -120,6 +121,8 @@ pub struct SinkSpec {
     pub kind: SinkType,
     /// What it is built from.
     pub settings: Settings,
+    /// Where its events wait while it is away, if they do.
+    pub spool: Option<crate::spool::SpoolSettings>,
     /// Whose events it takes, where the file says so.
     pub inputs: Option<Vec<Spanned<String>>>,
     /// Its header.

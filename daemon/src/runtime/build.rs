@@ -15,6 +15,7 @@ use crate::edge::Outlet;
 use crate::graph::Graph;
 use crate::net::Mount;
 use crate::runtime::StepView;
+use crate::spool::Spool;
 use crate::wasm::{Artifact, LoadError, StepSetup, WasmTransform};
 
 /// What pipelines are built with.
@@ -55,6 +56,7 @@ pub(super) struct BuiltSource {
 pub(super) struct BuiltSink {
     pub(super) spec: SinkSpec,
     pub(super) sink: Box<dyn RunnableSink>,
+    pub(super) spool: Option<Arc<Spool>>,
     pub(super) health: Arc<Health>,
 }
 
@@ -152,9 +154,14 @@ fn build_source(
 }
 
 fn build_sink(spec: &SinkSpec, workshop: &Workshop<'_>) -> Result<BuiltSink, Vec<BuildError>> {
-    let cx = BuildContext::for_sink(&spec.id, workshop.host);
+    let host = workshop.host;
+    let cx = BuildContext::for_sink(&spec.id, host).spooled(spec.spool.is_some());
     let sink = spec.kind.build(&spec.settings, &cx)?;
-    Ok(BuiltSink { spec: spec.clone(), sink, health: cx.health() })
+    let spool = spec.spool.map(|settings| {
+        let make = || Spool::new(&spec.id, &host.data_dir, settings);
+        host.lent.borrow(&spec.id.to_string(), make)
+    });
+    Ok(BuiltSink { spec: spec.clone(), sink, spool, health: cx.health() })
 }
 
 fn build_step(

@@ -13,10 +13,14 @@ use crate::net::Mount;
 use crate::runtime::build::{Built, BuiltSink, BuiltSource};
 use crate::runtime::supervise::{self, SinkSeat, SourceSeat};
 use crate::runtime::view::{ComponentView, PipelineView, Role};
+use crate::spool::{Front, Spool};
 use crate::tasks::{Stop, Stopper, Tasks};
 
 /// How much more than the account admits an edge holds: transforms may turn one event into many.
 const AMPLIFICATION: usize = 4;
+
+/// The edge between a front and its sink; the front itself holds less.
+const FRONT: Capacity = Capacity { events: 65_536, bytes: 64 << 20 };
 
 /// The running parts of a pipeline.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub(super) struct Running {
     chain_ended: Stop,
     /// For each sink by name, asked when it has returned.
     sinks_ended: HashMap<ComponentId, Stop>,
+    /// The same for what stands before those with a spool.
+    fronts_ended: HashMap<ComponentId, Stop>,
     /// The edges of the sinks.
     sinks: Vec<Sender>,
     /// Everything that runs for this pipeline.
@@ -64,15 +70,25 @@ impl Running {
         }
         let mut links = Vec::new();
         let mut sinks_ended = HashMap::new();
+        let mut fronts_ended = HashMap::new();
         for sink in built.sinks {
             let (sender, _) = edge(capacity);
             components.push(sink_view(&sink, &sender));
             links.push(SinkLink { sender: sender.clone(), is_durable: sink.spec.kind.is_durable });
             let predecessor = old.and_then(|old| old.sinks_ended.get(&sink.spec.id).cloned());
-            let BuiltSink { spec, sink, health } = sink;
+            let edge = match &sink.spool {
+                Some(spool) => {
+                    let before = old.and_then(|old| old.fronts_ended.get(&sink.spec.id).cloned());
+                    let (edge, ended) = start_front(&sink, spool, &sender, before, (host, &tasks));
+                    fronts_ended.insert(sink.spec.id.clone(), ended);
+                    edge
+                }
+                None => sender,
+            };
+            let BuiltSink { spec, sink, health, .. } = sink;
             let ended = Stopper::default();
             sinks_ended.insert(spec.id.clone(), ended.stop());
-            let seat = SinkSeat { spec, host: Arc::clone(host), edge: sender, health, predecessor };
+            let seat = SinkSeat { spec, host: Arc::clone(host), edge, health, predecessor };
             drop(tasks.spawn(async move {
                 supervise::sink(sink, seat).await;
                 ended.ask();
@@ -103,6 +119,7 @@ impl Running {
             sources,
             chain_ended,
             sinks_ended,
+            fronts_ended,
             sinks,
             tasks,
         }
@@ -182,6 +199,31 @@ async fn wait_for(predecessor: Option<Stop>) {
     }
 }
 
+/// Starts what stands between the chain's edge `chain` and a sink with a spool; answers the edge
+/// of the sink, and a stop that is asked once the front has settled everything.
+fn start_front(
+    sink: &BuiltSink,
+    spool: &Arc<Spool>,
+    chain: &Sender,
+    predecessor: Option<Stop>,
+    (host, tasks): (&Arc<Host>, &Tasks),
+) -> (Sender, Stop) {
+    let (edge, _) = edge(FRONT);
+    let settings = sink.spec.spool.unwrap_or_default();
+    let (id, health) = (sink.spec.id.clone(), Arc::clone(&sink.health));
+    let front = Front::new(id, Arc::clone(spool), settings, edge.clone(), health);
+    let (input, writers) = (chain.inlet(), host.tasks.clone());
+    let ended = Stopper::default();
+    let stop = ended.stop();
+    drop(tasks.spawn(async move {
+        // What the old front took goes to disk before anything that comes after.
+        wait_for(predecessor).await;
+        front.run(input, writers).await;
+        ended.ask();
+    }));
+    (edge, stop)
+}
+
 fn source_view(source: &BuiltSource) -> ComponentView {
     ComponentView {
         id: source.spec.id.clone(),
@@ -189,6 +231,7 @@ fn source_view(source: &BuiltSource) -> ComponentView {
         kind: source.spec.kind.name,
         health: Arc::clone(&source.health),
         edge: None,
+        spool: None,
     }
 }
 
@@ -199,5 +242,6 @@ fn sink_view(sink: &BuiltSink, edge: &Sender) -> ComponentView {
         kind: sink.spec.kind.name,
         health: Arc::clone(&sink.health),
         edge: Some(edge.clone()),
+        spool: sink.spool.as_ref().map(Arc::downgrade),
     }
 }

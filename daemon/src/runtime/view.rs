@@ -3,13 +3,14 @@
 //! A view is immutable; the counters behind it are live.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Weak};
 
 use crate::ack::Account;
 use crate::chain::StepStats;
 use crate::component::{ComponentId, Health, PipelineName};
 use crate::edge::Sender;
+use crate::spool::Spool;
 
 /// The generation in force.
 #[derive(Debug, Default)]
@@ -78,4 +79,6 @@ pub struct ComponentView {
     pub health: Arc<Health>,
     /// The edge that feeds it, if it is a sink.
     pub edge: Option<Sender>,
+    /// Where its events wait while it is away; gone with the last who uses it.
+    pub spool: Option<Weak<Spool>>,
 }

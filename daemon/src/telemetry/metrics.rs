@@ -17,6 +17,7 @@ use crate::chain::StepStats;
 use crate::component::{ComponentId, State};
 use crate::net::Cut;
 use crate::runtime::View;
+use crate::spool::SpoolBalance;
 use crate::telemetry::Observed;
 
 /// The media type of [`render`]'s text.
@@ -107,8 +108,8 @@ impl Number for usize {
 impl Collector for Observed {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let view = self.view.load();
-        let groups: [fn(&Self, &View, &mut DescriptorEncoder<'_>) -> fmt::Result; 6] =
-            [daemon, pipelines, edges, transforms, components, live];
+        let groups: [fn(&Self, &View, &mut DescriptorEncoder<'_>) -> fmt::Result; 7] =
+            [daemon, pipelines, edges, transforms, components, spools, live];
         groups.iter().try_for_each(|group| group(self, &view, &mut encoder))
     }
 }
@@ -263,6 +264,51 @@ fn components(_: &Observed, view: &View, encoder: &mut DescriptorEncoder<'_>) ->
     Family::counter("weir_component_events", "What components count themselves")
         .samples(counters)
         .encode(encoder)
+}
+
+fn spools(_: &Observed, view: &View, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let components = view.pipelines.iter().flat_map(|pipeline| &pipeline.components);
+    let all: Vec<_> = components
+        .filter_map(|component| {
+            let spool = component.spool.as_ref()?.upgrade()?;
+            Some((component_labels("sink", &component.id), spool.balance()))
+        })
+        .collect();
+    let read = |pick: fn(&SpoolBalance) -> u64| {
+        all.iter().map(move |(labels, balance)| (labels.clone(), pick(balance)))
+    };
+    let dropped = all.iter().flat_map(|(labels, balance)| {
+        let reasons = [
+            ("full", balance.dropped_full),
+            ("expired", balance.dropped_expired),
+            ("damaged", balance.dropped_damaged),
+        ];
+        reasons.map(|(reason, count)| {
+            let labels = labels.iter().cloned().chain([("reason", reason.to_owned())]);
+            (labels.collect(), count)
+        })
+    });
+    let families = [
+        Family::gauge("weir_spool_events", "Events on disk that a sink has not confirmed")
+            .samples(read(|spool| spool.events)),
+        Family::gauge("weir_spool_bytes", "Bytes that they take")
+            .samples(read(|spool| spool.bytes)),
+        Family::gauge("weir_spool_oldest_seconds", "How long the oldest has been there")
+            .samples(read(|spool| spool.oldest_ms / 1_000)),
+        Family::counter("weir_spool_appended", "Events written")
+            .samples(read(|spool| spool.appended)),
+        Family::counter("weir_spool_replayed", "Events read again for the sink")
+            .samples(read(|spool| spool.replayed)),
+        Family::counter("weir_spool_delivered", "Written events that the sink confirmed")
+            .samples(read(|spool| spool.delivered)),
+        Family::counter("weir_spool_rejected", "Written events that the sink refused for good")
+            .samples(read(|spool| spool.rejected)),
+        Family::counter("weir_spool_refused", "Events that could not be written")
+            .samples(read(|spool| spool.refused)),
+        Family::counter("weir_spool_dropped", "Events dropped from disk, by reason")
+            .samples(dropped),
+    ];
+    families.iter().try_for_each(|family| family.encode(encoder))
 }
 
 fn component_labels(key: &'static str, id: &ComponentId) -> Labels {

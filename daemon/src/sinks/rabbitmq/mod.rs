@@ -16,7 +16,7 @@ mod tests;
 mod window;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use toml::Spanned;
 
@@ -34,6 +34,9 @@ use crate::template::Template;
 /// The largest window: confirming many at once costs lapin a walk over the whole of it.
 const WINDOW_MAX: usize = 8192;
 
+/// The longest patience of a sink with a spool: there events wait better than in memory.
+const PATIENCE_SPOOLED: Duration = Duration::from_secs(1);
+
 /// Publishes events to a RabbitMQ broker.
 #[derive(Debug)]
 pub(crate) struct RabbitMq {
@@ -47,6 +50,7 @@ pub(crate) struct RabbitMq {
 impl Sink for RabbitMq {
     const TYPE: &'static str = "rabbitmq";
     const IS_DURABLE: bool = true;
+    const IS_SPOOLED: bool = true;
     type Config = Config;
 
     fn build(config: Config, cx: &BuildContext<'_>) -> Result<Self, BuildError> {
@@ -58,7 +62,11 @@ impl Sink for RabbitMq {
             topology,
             is_mandatory: config.mandatory,
             window: window(&config.window)?,
-            patience: config.patience.0,
+            patience: if cx.is_spooled() {
+                config.patience.0.min(PATIENCE_SPOOLED)
+            } else {
+                config.patience.0
+            },
             stall_timeout: config.stall_timeout.0,
         };
         let key = address.identity();
