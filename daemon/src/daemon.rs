@@ -246,6 +246,7 @@ fn announce(observed: &Observed, admin: SocketAddr, demo: bool) {
 fn own_mounts(host: &Arc<Host>, demo: bool) -> Vec<Mount> {
     let goodbye = host.goodbye.stop();
     let mut mounts = live::mounts(&host.hubs, DEFAULT_LISTENER, &host.tasks, &goodbye);
+    mounts.push(demo::client::mount(DEFAULT_LISTENER));
     if demo {
         mounts.extend(demo::mounts(DEFAULT_LISTENER));
     }

@@ -3,6 +3,7 @@
 //! Connections come in through a [`Listener`], which takes each request to the [`Endpoint`] that
 //! the routes in force name for its path; endpoints read bodies through [`read_body`].
 
+mod asset;
 mod body;
 mod connection;
 mod listener;
@@ -11,6 +12,7 @@ mod problem;
 mod route;
 mod stats;
 
+pub use asset::Asset;
 pub use body::{BodyError, BodyLimits, ENCODINGS, read_body};
 pub use listener::{Listener, ListenerLimits};
 pub use pace::{Deadlines, Socket};
