@@ -8,9 +8,11 @@
 //! The account also bounds what is in flight: events are admitted only while the pipeline holds
 //! less than its limits, which is what keeps every queue behind it bounded.
 
+mod dedupe;
 mod outcome;
 mod result;
 
+pub use dedupe::{Dedupe, DedupeSettings, DedupeStats};
 pub use outcome::{Code, Outcome, Refusal};
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -18,6 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+
+use dedupe::ClaimCell;
 
 /// What a publisher waits for before it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +123,7 @@ impl Account {
             open: AtomicU32::new(count),
             slots,
             refusals: Mutex::default(),
+            claims: ClaimCell::new(),
             closed: Notify::new(),
         });
         let awaited = mode != AckMode::Accepted;
@@ -163,6 +168,8 @@ struct Ledger {
     /// Words for the events that fared badly. Touched only when one does, and never across an
     /// await, hence a std mutex.
     refusals: Mutex<Vec<(u32, Refusal)>>,
+    /// What repeats of the events are known by; set before the events go on.
+    claims: ClaimCell,
     /// Told once when `open` reaches 0; the receipt waits for it.
     closed: Notify,
 }
@@ -192,6 +199,16 @@ impl Slot {
             answer: AtomicU8::new(0),
             worst: AtomicU8::new(0),
             bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The answer that waits for no verdict: only a repeat is known at once.
+    fn accepted(&self) -> Answer {
+        match self.worst.load(Ordering::Relaxed) {
+            worst if worst == Outcome::Duplicate as u8 => {
+                Answer::Settled(Outcome::Duplicate, None)
+            }
+            _ => Answer::Accepted,
         }
     }
 
@@ -259,7 +276,13 @@ impl Ack {
     pub fn secure(&mut self) {
         let Some(ledger) = &self.ledger else { return };
         if self.awaited && !std::mem::replace(&mut self.is_safe, true) {
-            ledger.slots[self.index as usize].safe.fetch_add(1, Ordering::Release);
+            let slot = &ledger.slots[self.index as usize];
+            let safe = slot.safe.fetch_add(1, Ordering::AcqRel) + 1;
+            if let Some(claims) = ledger.claims.get()
+                && safe >= slot.awaited.load(Ordering::Acquire)
+            {
+                claims.secured(self.index);
+            }
         }
     }
 
@@ -280,6 +303,9 @@ impl Ack {
         if slot.copies.fetch_sub(1, Ordering::AcqRel) == 1 {
             let worst = Outcome::from_u8(slot.worst.load(Ordering::Relaxed));
             ledger.account.settle(worst, slot.bytes as usize);
+            if let Some(claims) = ledger.claims.get() {
+                claims.settled(self.index, worst, || ledger.refusal(self.index, worst));
+            }
         }
         // Booked first: who is answered and looks finds its events in the books.
         if self.awaited {
@@ -295,6 +321,14 @@ impl Drop for Ack {
 }
 
 impl Ledger {
+    /// What was said about event `index` when it got `outcome`.
+    fn refusal(&self, index: u32, outcome: Outcome) -> Option<Refusal> {
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of_this = refusals.iter().filter(|(row, _)| *row == index);
+        let said = of_this.find(|(_, refusal)| refusal.code.outcome() == outcome);
+        said.map(|(_, refusal)| refusal.clone())
+    }
+
     /// Notes the outcome of one copy that the publisher waits for.
     fn answer(&self, index: u32, outcome: Outcome, was_safe: bool) {
         let slot = &self.slots[index as usize];
@@ -343,25 +377,24 @@ impl Receipt {
 
     /// The answers as they stand, one per event.
     pub fn answers(&self) -> Vec<Answer> {
-        let refusals = self.ledger.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        let refusal = |index: usize, outcome: Outcome| {
-            let mut of_this = refusals.iter().filter(|(row, _)| *row as usize == index);
-            let said = of_this.find(|(_, refusal)| refusal.code.outcome() == outcome);
-            said.map(|(_, refusal)| refusal.clone())
+        let is_plain = {
+            let refusals = self.ledger.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            refusals.is_empty()
         };
-        let answer = |(index, slot): (usize, &Slot)| {
+        let answer = |(index, slot): (u32, &Slot)| {
             if self.ledger.mode == AckMode::Accepted {
-                Answer::Accepted
+                slot.accepted()
             } else if let awaited @ 1.. = slot.awaited.load(Ordering::Acquire) {
                 slot.pending(awaited)
             } else {
                 let outcome = Outcome::from_u8(slot.answer.load(Ordering::Relaxed));
-                let is_silent = outcome < Outcome::Rejected || refusals.is_empty();
-                let refusal = if is_silent { None } else { refusal(index, outcome) };
+                let is_silent = outcome < Outcome::Rejected || is_plain;
+                let refusal =
+                    if is_silent { None } else { self.ledger.refusal(index, outcome) };
                 Answer::Settled(outcome, refusal)
             }
         };
-        self.ledger.slots.iter().enumerate().map(answer).collect()
+        (0..).zip(&self.ledger.slots).map(answer).collect()
     }
 }
 

@@ -14,7 +14,7 @@ use std::thread::{self, Thread};
 
 use arc_swap::ArcSwapOption;
 
-use crate::ack::{Account, Ack, AckMode, Code, Receipt, Refusal};
+use crate::ack::{Account, Ack, AckMode, Code, Dedupe, Receipt, Refusal};
 use crate::event::Batch;
 
 /// Events and the duty to settle each: `acks[i]` belongs to event `i`.
@@ -299,6 +299,8 @@ pub struct Target {
     pub entry: u16,
     /// What publishers wait for if their source says nothing.
     pub ack: AckMode,
+    /// What keeps repeats back, unless the source takes them.
+    pub dedupe: Option<Arc<Dedupe>>,
 }
 
 impl Outlet {
@@ -312,16 +314,29 @@ impl Outlet {
         self.target.store(target.map(Arc::new));
     }
 
-    /// Takes events into the pipeline; `mode` is the source's own, if it has one.
+    /// Takes events into the pipeline; `mode` is the source's own, if it has one. `named` are the
+    /// rows whose id came from the publisher, ascending: of these, repeats are kept back.
     ///
     /// # Errors
     /// [`Code::Overloaded`] or [`Code::Draining`]; nothing was taken then.
-    pub fn publish(&self, batch: Batch, mode: Option<AckMode>) -> Result<Receipt, Refusal> {
+    pub fn publish(
+        &self,
+        batch: Batch,
+        named: &[u32],
+        mode: Option<AckMode>,
+    ) -> Result<Receipt, Refusal> {
         let gone = || Refusal::new(Code::Draining, "the source is going away");
         let mut target = self.target.load_full().ok_or_else(gone)?;
         let mode = mode.unwrap_or(target.ack);
         let sizes = (0..batch.len()).map(|row| batch.data.get(row).len());
         let (receipt, acks) = self.account.admit(sizes, mode)?;
+        let (batch, acks) = match &target.dedupe {
+            Some(dedupe) if !named.is_empty() => without_repeats(dedupe, batch, named, acks),
+            _ => (batch, acks),
+        };
+        if batch.is_empty() {
+            return Ok(receipt);
+        }
         let mut delivery = Delivery { batch: Arc::new(batch), acks, entry: target.entry };
         loop {
             match target.sender.send(delivery) {
@@ -345,6 +360,16 @@ impl Outlet {
             }
         }
     }
+}
+
+fn without_repeats(
+    dedupe: &Arc<Dedupe>,
+    batch: Batch,
+    named: &[u32],
+    acks: Vec<Ack>,
+) -> (Batch, Vec<Ack>) {
+    let (rows, acks) = dedupe.sift(&batch, named, acks);
+    (rows.map_or(batch, |rows| batch.select(&rows)), acks)
 }
 
 #[cfg(test)]

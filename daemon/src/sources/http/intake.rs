@@ -87,14 +87,14 @@ impl Intake {
     }
 
     async fn hand_over(&self, taken: Taken) -> Reply {
-        let Taken { batch, refused, is_single } = taken;
+        let Taken { batch, named, refused, is_single } = taken;
         if !refused.is_empty() {
             self.counts.events_refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
         }
         let ids = batch.ids.clone();
         let mut answers = Vec::new();
         if !batch.is_empty() {
-            let receipt = match self.outlet.publish(batch, self.ack) {
+            let receipt = match self.outlet.publish(batch, &named, self.ack) {
                 Ok(receipt) => receipt,
                 Err(refusal) => return self.refuse(reply::refused(&refusal)),
             };

@@ -115,13 +115,13 @@ impl Intake for Gate {
             let message = format!("a frame holds at most {} events", settings.events_max);
             return Err(Refusal::new(Code::TooLarge, message));
         }
-        let Read { batch, refused } = settings.read(events);
+        let Read { batch, named, refused } = settings.read(events);
         if batch.is_empty() {
             let results = results(&Texts::default(), &[], refused);
             return Ok(Box::pin(std::future::ready(results)));
         }
         let ids = batch.ids.clone();
-        let receipt = settings.outlet.publish(batch, settings.ack)?;
+        let receipt = settings.outlet.publish(batch, &named, settings.ack)?;
         let ack_timeout = settings.ack_timeout;
         Ok(Box::pin(async move {
             // What is still open then is answered `timeout`.
@@ -136,6 +136,8 @@ impl Intake for Gate {
 struct Read {
     /// The well-formed ones.
     batch: Batch,
+    /// Rows of the batch whose id came from the publisher.
+    named: Vec<u32>,
     /// The others, ascending by place.
     refused: Vec<Refused>,
 }
@@ -153,19 +155,19 @@ impl Settings {
         let mut read = Read::default();
         let arrival = now_micros();
         for (place, event) in events.iter().enumerate() {
-            if let Err((id, refusal)) = self.push(event.get(), arrival, &mut read.batch) {
+            if let Err((id, refusal)) = self.push(event.get(), arrival, &mut read) {
                 read.refused.push(Refused { place, id, refusal });
             }
         }
         read
     }
 
-    /// Reads one event object into `batch`.
+    /// Reads one event object into `read`.
     fn push(
         &self,
         text: &str,
         arrival: u64,
-        batch: &mut Batch,
+        read: &mut Read,
     ) -> Result<(), (Option<String>, Refusal)> {
         let malformed = |error: json::JsonError| Refusal::new(Code::BadRequest, error.to_string());
         json::check_text(text).map_err(|error| (None, malformed(error)))?;
@@ -181,7 +183,10 @@ impl Settings {
             spelled.extensions.iter().map(|(name, value)| (&**name, &**value)).collect();
         let mut buffer = IdBuffer::default();
         let id = spelled.id.as_deref();
-        batch.push(&Draft {
+        if id.is_some() {
+            read.named.push(u32::try_from(read.batch.len()).expect("a frame is bounded"));
+        }
+        read.batch.push(&Draft {
             id: id.unwrap_or_else(|| ulid(arrival, &mut buffer)),
             source: spelled.source.as_deref().unwrap_or(&self.source),
             event_type: spelled.event_type.as_deref().unwrap_or(DEFAULT_TYPE),
