@@ -1,7 +1,7 @@
 //! What everything that talks to a RabbitMQ broker shares: where it is, the connection, what is
 //! declared there.
 //!
-//! Settings become an [`Address`] and a [`Topology`] without I/O; a [`Link`] keeps one connection
+//! Settings become an `Address` and a `Topology` without I/O; a `Link` keeps one connection
 //! up for all that borrow it.
 
 mod address;
