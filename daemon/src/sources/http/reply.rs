@@ -27,7 +27,8 @@ pub(super) fn single(ids: &Texts, answers: &[Answer]) -> Reply {
     let answer = &answers[0];
     let mut body = Vec::with_capacity(RESULT_LEN);
     answer.write_result(Some(ids.get(0)), &mut body);
-    results(status(answer), body)
+    let status = status(answer);
+    with_pause(results(status, body), is_retryable(status))
 }
 
 /// The reply for several events: those taken, and those refused before, in the order they came.
@@ -36,6 +37,7 @@ pub(super) fn batch(ids: &Texts, answers: &[Answer], refused: &[Refused]) -> Rep
     body.extend_from_slice(b"{\"results\":[");
     let mut common = None;
     let mut is_mixed = false;
+    let mut may_retry = false;
     let mut add = |id: Option<&str>, answer: &Answer| {
         if common.is_some() {
             body.push(b',');
@@ -43,6 +45,7 @@ pub(super) fn batch(ids: &Texts, answers: &[Answer], refused: &[Refused]) -> Rep
         answer.write_result(id, &mut body);
         let status = status(answer);
         is_mixed |= *common.get_or_insert(status) != status;
+        may_retry |= is_retryable(status);
     };
     let mut refused = refused.iter().peekable();
     let mut place = 0;
@@ -59,13 +62,13 @@ pub(super) fn batch(ids: &Texts, answers: &[Answer], refused: &[Refused]) -> Rep
     }
     body.extend_from_slice(b"]}");
     let status = if is_mixed { StatusCode::MULTI_STATUS } else { common.unwrap_or(StatusCode::OK) };
-    results(status, body)
+    with_pause(results(status, body), may_retry)
 }
 
 /// The reply for a request that was refused as a whole.
 pub(super) fn refused(refusal: &Refusal) -> Reply {
     let status = status_of(refusal.code);
-    with_pause(problem(status, refusal.code.name(), &refusal.message))
+    with_pause(problem(status, refusal.code.name(), &refusal.message), is_retryable(status))
 }
 
 /// The reply for a request whose body could not be read.
@@ -116,13 +119,16 @@ fn results(status: StatusCode, body: Vec<u8>) -> Reply {
     let mut reply = Reply::new(Body::from(body));
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    with_pause(reply)
+    reply
+}
+
+/// Whether trying again after a pause may help.
+fn is_retryable(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
 }
 
 /// Tells a publisher that may try again when to do so, not all at the same time.
-fn with_pause(mut reply: Reply) -> Reply {
-    let may_retry =
-        matches!(reply.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+fn with_pause(mut reply: Reply, may_retry: bool) -> Reply {
     if may_retry {
         reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(fastrand::u16(1..=5)));
     }

@@ -44,6 +44,9 @@ async fn a_batch_that_fares_differently_is_answered_207() {
     assert_eq!(site.post(LINES, "\"reject\"\n\"reject\"").await.status, 422);
     assert_eq!(site.post(LINES, "1\n2").await.status, 200);
     assert_eq!(site.post(LINES, "{\n[").await.status, 400);
+    assert!(mixed.header("retry-after").is_none(), "trying again helps none of these");
+    let partly = site.post(LINES, "1\n\"unavailable\"").await;
+    assert_eq!((partly.status, partly.header("retry-after").is_some()), (207, true));
     let away = site.post(LINES, "\"unavailable\"").await;
     assert_eq!((away.status, away.header("retry-after").is_some()), (503, true));
 }
