@@ -24,6 +24,7 @@ use crate::event::{Batch, Event, NONE, span};
 use crate::guest::Slot;
 use crate::log::Level;
 use crate::plugin::Plugin;
+use crate::verdicts::{Dictionary, Names, column_len};
 
 thread_local! {
     static LOGGED: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
@@ -228,6 +229,7 @@ fn columns(events: &[Draft]) -> types::Batch {
         extensions: None,
         fields: Vec::new(),
     };
+    let (mut words, mut names) = (Dictionary::default(), Names::default());
     let mut extensions = types::Extensions {
         names: Vec::new(),
         row_ends: Vec::new(),
@@ -237,22 +239,24 @@ fn columns(events: &[Draft]) -> types::Batch {
     };
     for event in events {
         batch.ids.push_str(&event.id);
-        batch.id_ends.push(len(&batch.ids));
-        let mut word = |wanted| word(&mut batch.dictionary_ends, &mut batch.dictionary, wanted);
+        batch.id_ends.push(column_len(batch.ids.len()));
+        let mut word = |wanted: Option<&str>| wanted.map_or(NONE, |wanted| words.intern(wanted));
         batch.sources.push(word(Some(&event.source)));
         batch.types.push(word(Some(&event.event_type)));
         batch.subjects.push(word(event.subject.as_deref()));
         batch.content_types.push(word(event.content_type.as_deref()));
         batch.times.push(event.time);
         batch.data.extend_from_slice(&event.data);
-        batch.data_ends.push(len(&batch.data));
+        batch.data_ends.push(column_len(batch.data.len()));
         for (attribute, value) in &event.extensions {
-            extensions.name_of.push(name(&mut extensions.names, attribute));
+            extensions.name_of.push(names.intern(attribute));
             extensions.values.push_str(value);
-            extensions.value_ends.push(len(&extensions.values));
+            extensions.value_ends.push(column_len(extensions.values.len()));
         }
-        extensions.row_ends.push(len(&extensions.name_of));
+        extensions.row_ends.push(column_len(extensions.name_of.len()));
     }
+    (batch.dictionary_ends, batch.dictionary) = (words.ends, words.text);
+    extensions.names = names.0;
     batch.extensions = (!extensions.names.is_empty()).then_some(extensions);
     batch
 }
@@ -310,28 +314,4 @@ fn emitted(event: Event<'_>, rows: &types::Rows, row: usize) -> Emitted {
         extensions,
         route: read(&rows.routes, None),
     }
-}
-
-/// The place of `wanted` in a dictionary, where it is added unless it is there.
-fn word(ends: &mut Vec<u32>, text: &mut String, wanted: Option<&str>) -> u32 {
-    let Some(wanted) = wanted else { return NONE };
-    let known = (0..ends.len()).find(|index| text[span(ends, *index)] == *wanted);
-    let known = known.unwrap_or_else(|| {
-        text.push_str(wanted);
-        ends.push(len(text));
-        ends.len() - 1
-    });
-    u32::try_from(known).expect("a test has few words")
-}
-
-fn name(names: &mut Vec<String>, wanted: &str) -> u32 {
-    let known = names.iter().position(|known| known == wanted).unwrap_or_else(|| {
-        names.push(wanted.to_owned());
-        names.len() - 1
-    });
-    u32::try_from(known).expect("a test has few names")
-}
-
-fn len<T: AsRef<[E]>, E>(items: &T) -> u32 {
-    u32::try_from(items.as_ref().len()).expect("a test has little data")
 }

@@ -213,13 +213,14 @@ fn merged<'a>(event: Event<'a>, row: &'a Row) -> Vec<(&'a str, &'a str)> {
 
 /// Strings that repeat. Batches are small and names few, so it is searched from the front.
 #[derive(Default)]
-struct Dictionary {
-    ends: Vec<u32>,
-    text: String,
+pub(crate) struct Dictionary {
+    pub(crate) ends: Vec<u32>,
+    pub(crate) text: String,
 }
 
 impl Dictionary {
-    fn intern(&mut self, name: &str) -> u32 {
+    /// The place of `name`, which is added unless it is there.
+    pub(crate) fn intern(&mut self, name: &str) -> u32 {
         let known = (0..self.ends.len()).find(|index| self.text[span(&self.ends, *index)] == *name);
         column_len(known.unwrap_or_else(|| {
             self.text.push_str(name);
@@ -231,10 +232,11 @@ impl Dictionary {
 
 /// The distinct names of extension attributes.
 #[derive(Default)]
-struct Names(Vec<String>);
+pub(crate) struct Names(pub(crate) Vec<String>);
 
 impl Names {
-    fn intern(&mut self, name: &str) -> u32 {
+    /// The place of `name`, which is added unless it is there.
+    pub(crate) fn intern(&mut self, name: &str) -> u32 {
         let known = self.0.iter().position(|known| known == name);
         column_len(known.unwrap_or_else(|| {
             self.0.push(name.to_owned());
@@ -244,6 +246,6 @@ impl Names {
 }
 
 /// A length as a column stores it.
-fn column_len(len: usize) -> u32 {
+pub(crate) fn column_len(len: usize) -> u32 {
     u32::try_from(len).expect("the daemon bounds a batch far below 4 GiB")
 }
