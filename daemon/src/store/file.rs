@@ -168,7 +168,8 @@ impl Open {
             done.dropped_age = changes.expire(&mut records, oldest.unwrap_or(0))?;
             for waiting in appends {
                 let answer = changes.append(&mut records, waiting, settings, &mut done)?;
-                done.appended += answer.as_ref().map_or(0, |_| u64::from(waiting.record.events));
+                done.appended +=
+                    answer.as_ref().map_or(0, |_| u64::from(waiting.record.events.max(1)));
                 done.answers.push(answer);
             }
             if settings.when_full == WhenFull::DropOldest {

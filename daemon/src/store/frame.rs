@@ -20,7 +20,7 @@ pub(super) fn encode(seq: u64, at: u64, record: &Record) -> Vec<u8> {
     frame.push(VERSION);
     frame.extend_from_slice(&[0; 4]);
     frame.extend_from_slice(&at.to_le_bytes());
-    frame.extend_from_slice(&record.events.to_le_bytes());
+    frame.extend_from_slice(&record.events.max(1).to_le_bytes());
     frame.extend_from_slice(&record.bytes);
     let sum = checksum(seq, &frame);
     frame[1..5].copy_from_slice(&sum.to_le_bytes());

@@ -34,7 +34,7 @@ pub struct JournalSettings {
 /// What is appended. The key of a record is the sequence number of its first event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// How many events it holds, 1 at least; each has a sequence number.
+    /// How many events it holds; each has a sequence number. 0 counts as 1.
     pub events: u32,
     /// What it holds, opaque to the journal.
     pub bytes: Vec<u8>,

@@ -118,6 +118,18 @@ async fn records_come_back_in_order_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_record_that_counts_no_event_is_one() {
+    let dir = Dir::new();
+    let running = Running::new(settings(&dir.path()));
+    assert_eq!(running.append("a", 0).await, Ok(1));
+    assert_eq!(running.append("b", 1).await, Ok(2));
+    assert_eq!(running.texts(0).await, held(&[(1, "a"), (2, "b")]));
+    let stats = running.journal.stats();
+    assert_eq!((stats.events, stats.appended, stats.dropped.damaged), (2, 2, 0));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn numbers_never_go_back_even_if_the_journal_is_empty() {
     let dir = Dir::new();
     let first = Running::new(settings(&dir.path()));
