@@ -198,14 +198,16 @@ async fn a_broker_that_restarts_loses_nothing_that_was_acknowledged() {
     for lane in 0..LANES {
         publishing.spawn(steadily(weir.connect().await, lane, stopped.clone()));
     }
-    sleep(Duration::from_secs(1)).await;
+    let delivered = [("pipeline", "test"), ("outcome", "delivered")];
+    weir.metric_reaches("weir_events_settled_total", &delivered, 500.0).await;
     broker.restart().await;
     weir_harness::eventually("events are delivered again", async || {
         let reply = weir.publish("/in?type=shop.again", r#"{"shard":"s0"}"#).await;
         (reply.status() == 200).then_some(())
     })
     .await;
-    sleep(Duration::from_secs(1)).await;
+    let before = weir.metric("weir_events_settled_total", &delivered).await;
+    weir.metric_reaches("weir_events_settled_total", &delivered, before + 500.0).await;
     stop.send(true).expect("publishers listen");
     let acknowledged: HashSet<_> = publishing.join_all().await.into_iter().flatten().collect();
     assert!(acknowledged.len() > LANES * 10, "only {} were acknowledged", acknowledged.len());

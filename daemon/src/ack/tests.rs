@@ -230,6 +230,9 @@ fn results_on_the_wire_say_why() {
             r#"{"id":"1","status":"delivered"}"#,
         ),
         (Answer::Accepted, Some("a\"b"), r#"{"id":"a\"b","status":"accepted"}"#),
+        (Answer::Settled(Outcome::Spooled, None), None, r#"{"status":"spooled"}"#),
+        (Answer::Settled(Outcome::DeadLettered, None), None, r#"{"status":"dead-lettered"}"#),
+        (Answer::Settled(Outcome::Duplicate, None), None, r#"{"status":"duplicate"}"#),
         (
             Answer::refused(refusal),
             None,
@@ -239,4 +242,7 @@ fn results_on_the_wire_say_why() {
         assert_eq!(written(&answer, id), expected);
     }
     assert!(written(&Answer::Pending, Some("1")).contains(r#""code":"timeout""#));
+    let is_kept = |outcome| Answer::Settled(outcome, None).is_kept();
+    let kept: Vec<_> = Outcome::ALL.into_iter().filter(|outcome| is_kept(*outcome)).collect();
+    assert_eq!(kept, [Outcome::Spooled, Outcome::DeadLettered]);
 }
