@@ -4,11 +4,19 @@
 
 #![expect(clippy::print_stdout, reason = "a measurement prints its table")]
 
+use std::time::Duration;
+
 use weir_harness::endurance::{Plan, reload_under_load};
 
 #[tokio::main]
 async fn main() {
-    let plan = Plan { reloads: 200, requests_per_second: 1_000, lanes: 20, subscribers: 200 };
+    let plan = Plan {
+        reloads: 200,
+        reload_every: Duration::from_millis(100),
+        requests_per_second: 1_000,
+        lanes: 20,
+        subscribers: 200,
+    };
     let findings = reload_under_load(&plan).await;
     println!("\n{} reloads, half of them of broken files", plan.reloads);
     println!("{findings}");

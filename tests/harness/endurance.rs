@@ -30,6 +30,8 @@ const STEADY_LOOKS: usize = 40;
 pub struct Plan {
     /// How often files change; every second change breaks them.
     pub reloads: u32,
+    /// From one change to the next, at least.
+    pub reload_every: Duration,
     /// Requests per second of all publishers together.
     pub requests_per_second: u32,
     /// Publishers, each with its own connection and channel.
@@ -93,7 +95,10 @@ pub async fn reload_under_load(plan: &Plan) -> Findings {
     // One round, so that everything is open and warm that ever will be.
     change(&weir, 0, &mut findings).await;
     let before = resources(&weir).await;
+    let mut ticks = interval(plan.reload_every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for round in 1..=plan.reloads {
+        ticks.tick().await;
         change(&weir, round, &mut findings).await;
     }
     restore(&weir, plan.reloads).await;

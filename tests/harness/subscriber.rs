@@ -98,11 +98,12 @@ impl Subscriber {
         self.frame("pubok").await["results"][0].clone()
     }
 
-    /// The next frame of any type but `ping`; `None` when the other side closed.
+    /// The next frame of any type but `ping`, which is answered; `None` when the other side closed.
     pub async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some(frame) = self.waiting.pop_front() {
                 if frame["type"] == "ping" {
+                    self.pong().await;
                     continue;
                 }
                 if let Some(cursor) = frame["cursor"].as_str() {
@@ -116,6 +117,14 @@ impl Subscriber {
                 Some(Err(closed_with)) => self.closed_with = closed_with,
                 None => return None,
             }
+        }
+    }
+
+    /// Says that it is there. A socket that closes meanwhile shows that when it is read.
+    async fn pong(&mut self) {
+        if let Link::WebSocket(socket) = &mut self.link {
+            let pong = Message::text(json!({"type": "pong"}).to_string());
+            within("sending a pong", socket.send(pong)).await.ok();
         }
     }
 

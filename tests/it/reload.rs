@@ -1,6 +1,7 @@
 //! Edits are applied to the running daemon, and nobody notices.
 
 use std::fs;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use weir_harness::endurance::{Plan, reload_under_load};
@@ -193,6 +194,12 @@ async fn a_thousand_edits_end_with_the_last() {
 
 #[tokio::test]
 async fn reloads_under_load_go_unnoticed() {
-    let plan = Plan { reloads: 20, requests_per_second: 200, lanes: 4, subscribers: 20 };
+    let plan = Plan {
+        reloads: 20,
+        reload_every: Duration::from_millis(1),
+        requests_per_second: 200,
+        lanes: 4,
+        subscribers: 20,
+    };
     reload_under_load(&plan).await.assert_unnoticed();
 }
