@@ -15,10 +15,13 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::admin::{self, Ask};
+use crate::backplane;
+use crate::budget::Budget;
 use crate::component::{DEFAULT_LISTENER, Host};
 use crate::config::{DaemonSettings, Watched, Watcher};
+use crate::dead::Office;
 use crate::demo;
-use crate::live::{self, Hubs};
+use crate::live::{self, App, Apps, Hubs};
 use crate::net::{Listener, Mount, Routes, SharedRoutes};
 use crate::reload::{self, History, Record, Trigger, Workbench};
 use crate::runtime::Runtime;
@@ -30,6 +33,8 @@ use crate::wasm::Wasm;
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(25);
 /// How long sessions may take to say goodbye after that.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(5);
+/// How long listeners wait for the histories on disk when the daemon starts.
+const HISTORY_LIMIT: Duration = Duration::from_secs(5);
 /// Reload requests that wait for the one under way.
 const ASKS_MAX: usize = 16;
 
@@ -40,7 +45,7 @@ pub struct Options {
     pub dir: PathBuf,
     /// The daemon's settings.
     pub settings: DaemonSettings,
-    /// Whether to serve the demo page on the default listener.
+    /// Whether to serve the demo pages on the default listener.
     pub demo: bool,
 }
 
@@ -116,7 +121,11 @@ impl Daemon {
         let started = Instant::now();
         let settings = Arc::new(options.settings);
         let host = host(&settings);
-        let wasm = Arc::new(Wasm::new(Some(settings.modules_dir()))?);
+        host.dead.open_kept(&host.tasks, &host.goodbye.stop());
+        host.hubs.start(&host.tasks, &host.goodbye.stop());
+        backplane::start(&host.hubs, &settings.backplanes, &host.tasks, &host.goodbye.stop());
+        host.apps.start(&host.tasks, &host.goodbye.stop());
+        let wasm = Arc::new(Wasm::new(Some(settings.modules_dir()))?.apart());
         let routes = SharedRoutes::default();
         let own = own_mounts(&host, options.demo);
         let mut runtime = Runtime::new(Arc::clone(&host), Arc::clone(&routes), own);
@@ -126,11 +135,12 @@ impl Daemon {
         let record = reload::reload(&bench, &mut runtime, Trigger::Start, &history).await;
         watcher.watch_also(record.files.clone());
 
+        bench.host.hubs.ready(HISTORY_LIMIT).await;
         let listeners = Stopper::default();
         let connections = Tasks::default();
         let mut stats = Vec::new();
         for (name, listener) in &bench.settings.listeners {
-            let bound = bind(name, listener.address).await?;
+            let bound = bind(name, listener.address).await?.with_budget(&bench.host.budget);
             let address = bound.local_addr()?;
             info!(listener = %name, %address, "listening");
             stats.push(ListenerView { name: name.clone(), address, stats: bound.stats() });
@@ -216,9 +226,19 @@ impl Daemon {
 
 /// What outlives every generation, as `settings` declare it.
 pub fn host(settings: &DaemonSettings) -> Arc<Host> {
+    let hubs = Hubs::new(&settings.data_dir, settings.hubs.clone());
+    let app = |(name, app): (&String, &live::AppSettings)| {
+        let hub = hubs.get(&app.hub).expect("the settings name hubs that there are");
+        (name.clone(), App::new(app.clone(), hub))
+    };
+    let apps = Arc::new(Apps::new(settings.apps.iter().map(app)));
     Arc::new(Host {
-        hubs: Hubs::new(settings.hubs.clone()),
+        data_dir: settings.data_dir.clone(),
+        dead: Office::new(&settings.data_dir),
+        hubs,
+        apps,
         listeners: settings.listeners.keys().cloned().collect(),
+        budget: Arc::new(Budget::within(settings.memory())),
         ..Host::default()
     })
 }
@@ -246,6 +266,9 @@ fn announce(observed: &Observed, admin: SocketAddr, demo: bool) {
 fn own_mounts(host: &Arc<Host>, demo: bool) -> Vec<Mount> {
     let goodbye = host.goodbye.stop();
     let mut mounts = live::mounts(&host.hubs, DEFAULT_LISTENER, &host.tasks, &goodbye);
+    let (apps, budget) = (&host.apps, &host.budget);
+    mounts.extend(live::app_mounts((apps, budget), DEFAULT_LISTENER, &host.tasks, &goodbye));
+    mounts.push(demo::client::mount(DEFAULT_LISTENER));
     if demo {
         mounts.extend(demo::mounts(DEFAULT_LISTENER));
     }

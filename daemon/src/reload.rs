@@ -17,8 +17,9 @@ use crate::component::{BuildError, Host, PipelineName};
 use crate::config::{self, DaemonSettings, Fault, Pipeline};
 use crate::graph::Graph;
 use crate::graph::diff::{Plan, diff};
+use crate::lookup::{Fresh, LookupTable};
 use crate::net::Mount;
-use crate::runtime::{Built, Runtime, Workshop, build, unusable};
+use crate::runtime::{Built, Runtime, Workshop, build, lookup_table, unusable};
 use crate::units::now_micros;
 use crate::wasm::{Artifact, Wasm};
 
@@ -69,6 +70,8 @@ pub struct Record {
     /// What is wrong with the files. A reload with faults changes nothing; a start with faults
     /// leaves out the pipelines that have some.
     pub faults: Vec<Fault>,
+    /// What deserves a second look in the pipelines that were added or changed.
+    pub warnings: Vec<Fault>,
     /// Whether the files are in force now.
     pub is_applied: bool,
     /// The files that pipeline files refer to; a change of one is a change of the pipeline.
@@ -135,14 +138,16 @@ pub async fn reload(
     let prepared = prepared.await.expect("preparing a generation does not panic");
     let is_applied = prepared.faults.is_empty() || trigger == Trigger::Start;
     let generation = if is_applied {
+        prepared.tables.into_iter().for_each(|(table, fresh)| put_in_force(&table, fresh));
         runtime.apply(prepared.built, &prepared.plan.removed)
     } else {
         runtime.view().load().generation
     };
     let plan = if is_applied { prepared.plan } else { Plan::default() };
-    let Prepared { faults, files, .. } = prepared;
+    let Prepared { faults, warnings, files, .. } = prepared;
     let took = since.elapsed();
-    let record = Record { generation, trigger, at, took, plan, faults, is_applied, files };
+    let record =
+        Record { generation, trigger, at, took, plan, faults, warnings, is_applied, files };
     log(&record);
     let record = Arc::new(record);
     history.push(Arc::clone(&record));
@@ -156,27 +161,35 @@ pub struct Checked {
     pub pipelines: usize,
     /// Every fault of the others.
     pub faults: Vec<Fault>,
+    /// What deserves a second look in those without faults.
+    pub warnings: Vec<Fault>,
 }
 
 /// Checks the files without putting anything in force.
 pub fn check(bench: &Workbench) -> Checked {
     let prepared = prepare(bench, &BTreeMap::new(), &[]);
-    Checked { pipelines: prepared.built.len(), faults: prepared.faults }
+    let Prepared { built, faults, warnings, .. } = prepared;
+    Checked { pipelines: built.len(), faults, warnings }
 }
 
 /// A generation that is ready, or what is wrong with it.
 struct Prepared {
     plan: Plan,
     built: Vec<Built>,
+    /// Tables in use whose files have changed.
+    tables: Vec<(Arc<LookupTable>, Fresh)>,
     faults: Vec<Fault>,
+    warnings: Vec<Fault>,
     files: BTreeSet<PathBuf>,
 }
 
-/// A pipeline whose connections are resolved and whose plugins are loaded.
+/// A pipeline whose connections are resolved and whose plugins and tables are loaded.
 struct Candidate {
     pipeline: Arc<Pipeline>,
     graph: Graph,
     digest: String,
+    /// Held so that building the steps finds them loaded.
+    tables: Vec<Arc<LookupTable>>,
 }
 
 fn prepare(
@@ -187,9 +200,10 @@ fn prepare(
     let loaded = config::load(&bench.paths, &bench.settings);
     let mut faults = loaded.faults;
     let mut plugins = HashMap::new();
+    let mut tables = Vec::new();
     let mut candidates = BTreeMap::new();
     for pipeline in loaded.pipelines {
-        match candidate(pipeline, bench, &mut plugins) {
+        match candidate(pipeline, bench, &mut plugins, &mut tables) {
             Ok(candidate) => {
                 candidates.insert(candidate.pipeline.name.clone(), candidate);
             }
@@ -206,12 +220,17 @@ fn prepare(
     }
     let workshop = Workshop { host: &bench.host, plugins: &plugins };
     let mut built = Vec::new();
+    let mut warnings = Vec::new();
     for name in plan.added.iter().chain(&plan.changed) {
-        let Some(Candidate { pipeline, graph, digest }) = candidates.remove(name) else { continue };
+        let Some(candidate) = candidates.remove(name) else { continue };
+        let Candidate { pipeline, graph, digest, tables: _held } = candidate;
         let done = build(&pipeline, graph, digest, &workshop)
             .and_then(|built| taken.claim(built, &pipeline));
         match done {
-            Ok(done) => built.push(done),
+            Ok(mut done) => {
+                warnings.append(&mut done.warnings);
+                built.push(done);
+            }
             Err(own) => faults.extend(own),
         }
     }
@@ -220,13 +239,14 @@ fn prepare(
     plan.changed.retain(is_built);
     // Found in the order of the work; told in the order of files and lines.
     faults.sort_by_cached_key(|fault| (fault.file.path.clone(), fault.position()));
-    Prepared { plan, built, faults, files: loaded.files }
+    Prepared { plan, built, tables, faults, warnings, files: loaded.files }
 }
 
 fn candidate(
     pipeline: Pipeline,
     bench: &Workbench,
     plugins: &mut HashMap<String, Arc<Artifact>>,
+    changed: &mut Vec<(Arc<LookupTable>, Fresh)>,
 ) -> Result<Candidate, Vec<Fault>> {
     let graph = Graph::of(&pipeline)?;
     let mut digest = Sha256::new();
@@ -245,11 +265,31 @@ fn candidate(
             Err(error) => faults.push(pipeline.file.fault(error, transform.plugin_span.clone())),
         }
     }
+    let mut tables = Vec::with_capacity(pipeline.tables.len());
+    for spec in &pipeline.tables {
+        let table = lookup_table(spec, &pipeline, &bench.host);
+        match table.prepare() {
+            // Nobody uses it yet, and `configure` may want to.
+            Ok(Some(fresh)) if !table.is_loaded() => put_in_force(&table, fresh),
+            Ok(Some(fresh)) => changed.push((Arc::clone(&table), fresh)),
+            Ok(None) => {}
+            Err(error) => {
+                let error = BuildError::new("W0604", error.to_string());
+                faults.push(pipeline.file.fault(error, spec.span.clone()));
+            }
+        }
+        tables.push(table);
+    }
     if !faults.is_empty() {
         return Err(faults);
     }
     let digest = hex(&digest.finalize());
-    Ok(Candidate { pipeline: Arc::new(pipeline), graph, digest })
+    Ok(Candidate { pipeline: Arc::new(pipeline), graph, digest, tables })
+}
+
+fn put_in_force(table: &LookupTable, fresh: Fresh) {
+    table.replace(fresh);
+    info!(file = %table.file().display(), "table loaded");
 }
 
 /// Which pipeline serves which path.
@@ -289,6 +329,9 @@ fn log(record: &Record) {
     let took_ms = record.took.as_millis();
     let (added, changed, removed) = (plan.added.len(), plan.changed.len(), plan.removed.len());
     let trigger = trigger.name();
+    for warning in record.warnings.iter().take(FAULTS_LOGGED_MAX) {
+        warn!(place = warning.place(), code = warning.code, help = warning.help, "{warning}");
+    }
     if record.faults.is_empty() {
         info!(generation, trigger, added, changed, removed, took_ms, "configuration in force");
         return;

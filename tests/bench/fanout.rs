@@ -41,8 +41,7 @@ struct Run {
     elapsed: Duration,
 }
 
-#[tokio::main]
-async fn main() {
+pub(crate) async fn run() {
     println!("\nFan-out of events of 150 bytes to {SUBSCRIBERS} subscribers");
     println!("{:<44}{:>14}{:>18}", "", "deliveries/s", "µs CPU/delivery");
     let weir = Weir::with(PIPELINE).settings("[hub.main]").start().await;

@@ -1,5 +1,6 @@
 //! What an event over HTTP costs, beside a bare handler and beside the stack Weir replaces.
 //!
+//! Once with a live hub alone, once answered only after RabbitMQ has confirmed the event.
 //! All servers take the same requests from the same load generator in the same run; the ratios
 //! count, the absolute figures depend on the machine.
 
@@ -14,6 +15,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use tokio::net::TcpListener;
 use weir_harness::Weir;
+use weir_harness::broker::Broker;
 use weir_harness::load::{self, Load};
 use weir_harness::peer::Peer;
 
@@ -38,11 +40,13 @@ hub = "main"
 channel = "{{type}}"
 "#;
 
-#[tokio::main]
-async fn main() {
-    if env::args().nth(1).as_deref() == Some("bare") {
-        return serve_bare().await;
-    }
+/// The part that is nothing but something to compare with.
+pub(crate) const BARE: &str = "http-bare";
+
+/// Connections whose requests wait for the broker, few and many.
+const WAITING: [usize; 2] = [CONNECTIONS, 256];
+
+pub(crate) async fn run() {
     let event = event();
     let single = load::post("/in", "application/json", event.as_bytes());
     let lines = format!("{event}\n").repeat(LINES);
@@ -50,7 +54,7 @@ async fn main() {
 
     let bare = {
         let mut command = Command::new(env::current_exe().expect("a program has a path"));
-        command.arg("bare");
+        command.arg(BARE);
         let peer = Peer::start(command);
         let server = (peer.address, peer.pid());
         let single = load::flat_out(server, CONNECTIONS, &single, DURATION).await;
@@ -92,10 +96,55 @@ async fn main() {
     row("bare axum handler", &bare.1, LINES as u64, &bare.1);
     row("weir: filter plugin, live hub", &weir.1, LINES as u64, &bare.1);
     let failed = bare.0.failed + bare.1.failed + weir.0.failed + weir.1.failed;
+    let failed = failed + settled(&single).await;
     if failed > 0 {
         println!("{failed} requests FAILED");
         process::exit(1);
     }
+}
+
+/// Requests answered only after a quorum queue has confirmed their event; answers how many failed.
+async fn settled(single: &[u8]) -> u64 {
+    let broker = match Broker::private().await {
+        Ok(broker) => broker,
+        Err(missing) => {
+            missing.skip();
+            return 0;
+        }
+    };
+    let vhost = broker.vhost("bench").await;
+    println!("\nHTTP, one event of 256 bytes a request, confirmed by a quorum queue");
+    heading();
+    let mut failed = 0;
+    for connections in WAITING {
+        let weir = {
+            let queue = format!("weir-{connections}");
+            let kind = lapin::types::AMQPValue::LongString("quorum".into());
+            vhost.declare_queue(&queue, &[("x-queue-type", kind)]).await;
+            let sink = format!(
+                "[[sink]]\ntype = \"rabbitmq\"\nurl = \"{}\"\nqueue = \"{queue}\"",
+                vhost.url
+            );
+            let weir = Weir::with(&format!("{PIPELINE}\n{sink}\n")).settings("[hub.main]");
+            let weir = weir.start().await;
+            let server = (weir.public, weir.pid());
+            let load = load::flat_out(server, connections, single, DURATION).await;
+            weir.stop().await.clean();
+            load
+        };
+        failed += weir.failed;
+        row(&format!("weir, {connections} connections"), &weir, 1, &weir);
+        let Some(peer) = Peer::express_socketio(Some(&vhost.url)) else {
+            println!("express + socket.io + amqplib: SKIPPED, no Node or no packages");
+            continue;
+        };
+        let server = (peer.address, peer.pid());
+        let node = load::flat_out(server, connections, single, DURATION).await;
+        row(&format!("express + amqplib, {connections}"), &node, 1, &weir);
+        let rate = weir.rate() / node.rate();
+        println!("weir / express with confirms: {rate:.1} x the requests per second (>= 4)");
+    }
+    failed
 }
 
 /// A JSON object of 256 bytes.
@@ -105,7 +154,7 @@ fn event() -> String {
 }
 
 /// A server that reads the body and does nothing with it.
-async fn serve_bare() {
+pub(crate) async fn serve_bare() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound listener has an address");
     println!("listening {address}");
@@ -116,7 +165,7 @@ async fn serve_bare() {
 fn heading() {
     println!(
         "{:<32}{:>12}{:>14}{:>10}{:>9}{:>9}",
-        "", "events/s", "µs CPU/event", "x bare", "p50 ms", "p99 ms"
+        "", "events/s", "µs CPU/event", "x first", "p50 ms", "p99 ms"
     );
 }
 

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use weir_harness::endurance::{Plan, reload_under_load};
 
-#[tokio::main]
-async fn main() {
+pub(crate) async fn run() {
     let plan = Plan {
         reloads: 200,
         reload_every: Duration::from_millis(100),

@@ -19,7 +19,9 @@ pub fn weir() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let binary = profile_directory().join("weir");
-        if modified(&binary) < newest(&["daemon/src", "daemon/Cargo.toml", "Cargo.lock"]) {
+        if modified(&binary)
+            < newest(&["daemon/src", "daemon/Cargo.toml", "sdk/fields", "Cargo.lock"])
+        {
             // All members at once, so that dependencies have the features of `cargo test`.
             let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
             build.args(["build", "--workspace", "--bins"]);
@@ -48,11 +50,30 @@ pub fn plugins() -> &'static Path {
     })
 }
 
-/// A folder for compiled plugins that all tests share, so that each is compiled once.
+/// The folder that holds the built plugins of `tests/guests`.
+pub fn guests() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
+        let guests = repository().join("tests/guests");
+        let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        build.args(["build", "--release", "--locked"]).current_dir(&guests);
+        let status = build.status().expect("a build can be started");
+        assert!(status.success(), "the guests do not build");
+        guests.join("target/wasm32-unknown-unknown/release")
+    })
+}
+
+/// A folder for compiled plugins that all tests share, the daemon's and the tools', so that each
+/// plugin is compiled once.
 pub fn modules() -> PathBuf {
-    let folder = profile_directory().join("test-modules");
+    let folder = caches().join("weir/modules");
     fs::create_dir_all(&folder).expect("target takes folders");
     folder
+}
+
+/// What the tools for plugin authors take for their user's folder of caches.
+pub fn caches() -> PathBuf {
+    profile_directory().join("test-caches")
 }
 
 /// `target/debug` or `target/release`, found from the running program.

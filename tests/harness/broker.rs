@@ -14,7 +14,10 @@ use std::time::Duration;
 use std::{env, fs};
 
 use futures_util::StreamExt;
-use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use tokio::task::spawn_blocking;
@@ -87,6 +90,7 @@ impl Broker {
             .expect("a directory of our own");
         let [port, distribution_port, mapper_port] = free_ports();
         let mapper = Command::new("epmd")
+            .current_dir(&directory)
             .args(["-address", "127.0.0.1", "-port", &mapper_port.to_string()])
             .process_group(0)
             .stdin(Stdio::null())
@@ -236,6 +240,7 @@ impl Broker {
         let mut command = Command::new(Path::new(SCRIPTS).join(script));
         let inside = |name: &str| self.directory.join(name);
         command
+            .current_dir(&self.directory)
             .env("HOME", &self.directory)
             .env("LANG", "C.UTF-8")
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
@@ -279,6 +284,14 @@ pub struct Taken {
 }
 
 impl Taken {
+    fn of(delivery: Delivery) -> Self {
+        Self {
+            routing_key: delivery.routing_key.to_string(),
+            properties: delivery.properties,
+            data: delivery.data,
+        }
+    }
+
     /// The publisher's id.
     pub fn id(&self) -> &str {
         self.properties.message_id().as_ref().map_or("", |id| id.as_str())
@@ -319,16 +332,36 @@ impl Vhost {
         self.amqp_channel.queue_declare(name.into(), options, table).await.expect("a queue");
     }
 
+    /// How many messages of `queue` wait for a consumer.
+    pub async fn waiting(&self, queue: &str) -> u32 {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let looked = self.amqp_channel.queue_declare(queue.into(), options, FieldTable::default());
+        looked.await.expect("the queue exists").message_count()
+    }
+
+    /// Whether there is a queue of this name.
+    pub async fn exists(&self, queue: &str) -> bool {
+        // A channel of its own: asking for a queue that is missing ends the channel.
+        let asking = self.connection.create_channel().await.expect("a channel");
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        asking.queue_declare(queue.into(), options, FieldTable::default()).await.is_ok()
+    }
+
     /// Takes every message out of `queue`, and sees it empty.
     pub async fn drain(&self, queue: &str) -> Vec<Taken> {
         let mut taken = Vec::new();
-        let (passive, none) = (true, FieldTable::default);
+        let none = FieldTable::default;
         loop {
-            let options = QueueDeclareOptions { passive, ..QueueDeclareOptions::default() };
-            let looked = self.amqp_channel.queue_declare(queue.into(), options, none()).await;
-            let waiting = looked.expect("the queue exists").message_count();
+            let waiting = self.waiting(queue).await;
             if waiting == 0 {
-                return taken;
+                // A quorum queue too busy to answer counts as 0; asking for a message tells.
+                let asked = self.amqp_channel.basic_get(queue.into(), BasicGetOptions::default());
+                let Some(message) = asked.await.expect("the queue exists") else { return taken };
+                let delivery = message.delivery;
+                let acked = delivery.acker.ack(BasicAckOptions::default()).await;
+                acked.expect("the channel is open");
+                taken.push(Taken::of(delivery));
+                continue;
             }
             let reader = self.connection.create_channel().await.expect("a channel");
             let prefetch = u16::try_from(waiting).unwrap_or(u16::MAX);
@@ -341,12 +374,8 @@ impl Vhost {
             for _ in 0..prefetch {
                 let next = within("a message", consumer.next()).await;
                 let delivery = next.expect("the consumer lives").expect("the channel is open");
-                last = Some(delivery.acker);
-                taken.push(Taken {
-                    routing_key: delivery.routing_key.to_string(),
-                    properties: delivery.properties,
-                    data: delivery.data,
-                });
+                last = Some(delivery.acker.clone());
+                taken.push(Taken::of(delivery));
             }
             let acker = last.expect("something was waiting");
             acker.ack(BasicAckOptions { multiple: true }).await.expect("the channel is open");

@@ -1,8 +1,10 @@
 //! A directory of a test's own, removed with it.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::{env, fs, process};
+use std::{env, fs};
 
 /// A fresh directory below the system's temporary one, removed on drop.
 #[derive(Debug)]
@@ -46,5 +48,41 @@ impl Drop for Directory {
     fn drop(&mut self) {
         // A leftover is no reason to fail a test.
         fs::remove_dir_all(&self.path).ok();
+    }
+}
+
+/// A file system of 12 MB, gone with the test.
+#[derive(Debug)]
+pub struct Small(Directory);
+
+impl Small {
+    /// Mounts one, or says that the calling test is skipped.
+    ///
+    /// # Panics
+    /// In CI, where nothing may be skipped.
+    pub fn mount() -> Option<Self> {
+        let small = Self(Directory::fresh());
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=12m", "weir"]).arg(small.path());
+        if mount.output().is_ok_and(|output| output.status.success()) {
+            return Some(small);
+        }
+        let message = "a small file system cannot be mounted here";
+        assert!(env::var_os("CI").is_none(), "{message}");
+        // The test runner hides what a passing test prints; this goes past it.
+        writeln!(io::stderr(), "SKIPPED: {message}").ok();
+        None
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // A leftover is no reason to fail a test.
+        Command::new("umount").arg("-l").arg(self.path()).output().ok();
     }
 }

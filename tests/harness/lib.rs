@@ -19,10 +19,15 @@ pub mod endurance;
 pub mod http;
 pub mod load;
 pub mod log;
+pub mod mmdb;
 pub mod peer;
 pub mod process;
+pub mod proxy;
+pub mod raw;
 pub mod rig;
 pub mod subscriber;
+pub mod token;
+pub mod tools;
 pub mod wait;
 pub mod weir;
 

@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::http::{Connection, request};
 use crate::process;
@@ -103,6 +103,28 @@ pub async fn flat_out(
     load
 }
 
+/// Sends `prepared` at `rate` requests per second in all, whatever the answers take.
+///
+/// Latencies count from when a request was due, so that a server that stalls shows.
+pub async fn paced(
+    address: SocketAddr,
+    connections: usize,
+    prepared: &[u8],
+    rate: f64,
+    duration: Duration,
+) -> Load {
+    let start = Instant::now();
+    let prepared: Arc<[u8]> = prepared.into();
+    let mut publishers = JoinSet::new();
+    for index in 0..connections {
+        let pace = Duration::from_secs_f64(connections as f64 / rate);
+        let first = start + pace.mul_f64(index as f64 / connections as f64);
+        let pace = Some((first, pace));
+        publishers.spawn(publish(address, Arc::clone(&prepared), start + duration, pace));
+    }
+    gather(publishers, start).await
+}
+
 /// The bytes of a POST of `body`.
 pub fn post(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     request("POST", path, &[("content-type", content_type)], body)
@@ -113,8 +135,13 @@ async fn run(address: SocketAddr, connections: usize, prepared: &[u8], duration:
     let prepared: Arc<[u8]> = prepared.into();
     let mut publishers = JoinSet::new();
     for _ in 0..connections {
-        publishers.spawn(publish(address, Arc::clone(&prepared), start + duration));
+        publishers.spawn(publish(address, Arc::clone(&prepared), start + duration, None));
     }
+    gather(publishers, start).await
+}
+
+/// What publishers that began at `start` came to.
+async fn gather(publishers: JoinSet<(u64, Vec<u32>)>, start: Instant) -> Load {
     let mut load = Load::default();
     for (failed, latencies) in publishers.join_all().await {
         load.failed += failed;
@@ -126,15 +153,26 @@ async fn run(address: SocketAddr, connections: usize, prepared: &[u8], duration:
     load
 }
 
-/// One publisher: how many requests failed, and how long each of the others took.
-async fn publish(address: SocketAddr, prepared: Arc<[u8]>, end: Instant) -> (u64, Vec<u32>) {
+/// One publisher: how many requests failed, and how long each of the others took. With a `pace`
+/// the first is due at its time, and one after each interval.
+async fn publish(
+    address: SocketAddr,
+    prepared: Arc<[u8]>,
+    end: Instant,
+    pace: Option<(Instant, Duration)>,
+) -> (u64, Vec<u32>) {
     let mut latencies = Vec::new();
     let mut failed = 0;
     let Ok(mut connection) = Connection::open(address).await else { return (1, latencies) };
-    loop {
-        let start = Instant::now();
+    for request in 0.. {
+        let due = pace.map(|(first, interval)| first + interval * request);
+        let start = due.unwrap_or_else(Instant::now);
         if start >= end {
-            return (failed, latencies);
+            break;
+        }
+        // A timer that is due already still takes a millisecond.
+        if due.is_some() {
+            sleep_until(start).await;
         }
         match timeout(DEADLINE, connection.exchange(&prepared)).await {
             Ok(Ok(200..300)) => {
@@ -144,6 +182,7 @@ async fn publish(address: SocketAddr, prepared: Arc<[u8]>, end: Instant) -> (u64
             Ok(Err(_)) | Err(_) => return (failed + 1, latencies),
         }
     }
+    (failed, latencies)
 }
 
 impl Audience {

@@ -48,7 +48,8 @@ impl Rig {
         let account = Arc::new(Account::new(limits));
         let (sender, inlet) = edge(Capacity { events: 200_000, bytes: 256 << 20 });
         let outlet = Outlet::new(Arc::clone(&account));
-        let target = Target { sender: sender.clone(), entry: 0, ack: AckMode::Settled };
+        let target =
+            Target { sender: sender.clone(), entry: 0, ack: AckMode::Settled, dedupe: None };
         outlet.point(Some(target));
         let running = host.tasks.spawn(built.run(inlet));
         Ok(Self { account, health: host.health(&id), outlet, sender, running })
@@ -59,7 +60,7 @@ impl Rig {
     /// # Errors
     /// If the sink holds as much as it may.
     pub fn publish(&self, batch: Batch) -> Result<Receipt, Refusal> {
-        self.outlet.publish(batch, None)
+        self.outlet.publish(batch, &[], None)
     }
 
     /// Publishes one event.

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 /// How long a test waits for anything before it gives up.
 ///
 /// Generous, because several suites may share two cores; a healthy wait takes milliseconds.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How often a condition that cannot wake anybody is looked at.
 const TICK: Duration = Duration::from_millis(5);

@@ -30,6 +30,7 @@ pub struct Setup {
 pub struct Weir {
     /// Its files: `weir.toml`, `pipelines/`, `data/`, and `plugins/` where a test made that.
     pub directory: Directory,
+    variables: Vec<(String, String)>,
     /// Where publishers and subscribers connect to.
     pub public: SocketAddr,
     /// Where the admin API answers.
@@ -55,6 +56,12 @@ impl Setup {
     /// Adds the pipeline file `name.toml`.
     pub fn pipeline(self, name: &str, text: &str) -> Self {
         self.directory.put(&format!("pipelines/{name}.toml"), text);
+        self
+    }
+
+    /// Adds a file beside the pipelines, the plugins or the settings.
+    pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        self.directory.put(name, content);
         self
     }
 
@@ -88,8 +95,7 @@ impl Setup {
     /// Starts the daemon and waits until it is ready.
     pub async fn start(self) -> Weir {
         let weir = self.start_unready().await;
-        eventually("ready", async || (weir.get("/readyz").await.status() == 200).then_some(()))
-            .await;
+        weir.ready().await;
         weir
     }
 
@@ -101,22 +107,15 @@ impl Setup {
         }
         let modules = self.directory.path().join("data/modules");
         symlink(artifacts::modules(), modules).expect("a fresh folder takes a link");
-        let mut child = self.command().spawn().expect("the daemon can be started");
-        let log = Log::of(child.stderr.take().expect("stderr is a pipe"));
-        let addresses = eventually("listening", async || {
-            let ended = child.try_wait().expect("a child can be asked");
-            assert!(ended.is_none(), "the daemon gave up: {}", log.text());
-            Some((log.address("public")?, log.address("admin")?))
-        });
-        let (public, admin) = addresses.await;
-        let pid = child.id();
+        let running = spawn(&self.directory, &self.variables).await;
         Weir {
             directory: self.directory,
-            public,
-            admin,
-            child: Mutex::new(child),
-            pid,
-            log,
+            variables: self.variables,
+            public: running.public,
+            admin: running.admin,
+            pid: running.child.id(),
+            child: Mutex::new(running.child),
+            log: running.log,
             public_connection: tokio::sync::Mutex::default(),
         }
     }
@@ -141,18 +140,35 @@ impl Setup {
         }
         text
     }
+}
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(artifacts::weir());
-        command.args(["run", "pipelines"]).current_dir(self.directory.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        for (name, _) in env::vars().filter(|(name, _)| name.starts_with("WEIR_")) {
-            command.env_remove(name);
-        }
-        command.env("WEIR_LOG_FORMAT", "json").env("NO_COLOR", "1");
-        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
-        command
+/// A process that listens.
+struct Running {
+    child: Child,
+    log: Arc<Log>,
+    public: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// Starts the daemon in `directory` and waits until it listens.
+async fn spawn(directory: &Directory, variables: &[(String, String)]) -> Running {
+    let mut command = Command::new(artifacts::weir());
+    command.args(["run", "pipelines"]).current_dir(directory.path());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    for (name, _) in env::vars().filter(|(name, _)| name.starts_with("WEIR_")) {
+        command.env_remove(name);
     }
+    command.env("WEIR_LOG_FORMAT", "json").env("NO_COLOR", "1");
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    let mut child = command.spawn().expect("the daemon can be started");
+    let log = Log::of(child.stderr.take().expect("stderr is a pipe"));
+    let addresses = eventually("listening", async || {
+        let ended = child.try_wait().expect("a child can be asked");
+        assert!(ended.is_none(), "the daemon gave up: {}", log.text());
+        Some((log.address("public")?, log.address("admin")?))
+    });
+    let (public, admin) = addresses.await;
+    Running { child, log, public, admin }
 }
 
 impl Weir {
@@ -178,6 +194,30 @@ impl Weir {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Ends the daemon on the spot, as a crash does.
+    pub fn kill9(&mut self) {
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        child.kill().expect("it was running");
+        child.wait().expect("a child can be waited for");
+        *self.public_connection.get_mut() = None;
+    }
+
+    /// Starts it again on the same files, at new addresses, and waits until it is ready.
+    pub async fn start_again(&mut self) {
+        let running = spawn(&self.directory, &self.variables).await;
+        self.pid = running.child.id();
+        self.child = Mutex::new(running.child);
+        (self.log, self.public, self.admin) = (running.log, running.public, running.admin);
+        *self.public_connection.get_mut() = None;
+        self.ready().await;
+    }
+
+    /// Waits until it is ready.
+    pub async fn ready(&self) {
+        eventually("ready", async || (self.get("/readyz").await.status() == 200).then_some(()))
+            .await;
     }
 
     /// What it has logged so far.

@@ -97,10 +97,24 @@ fn machines_get_the_same_faults_as_json() {
             "line": 6,
             "column": 8,
             "code": "W0110",
+            "severity": "error",
             "message": "there is no sink of type `broadcsat`",
             "help": "did you mean `broadcast`?",
         })
     );
+}
+
+#[test]
+fn a_warning_is_told_and_fails_nothing() {
+    let directory = directory();
+    let eager = GOOD.replace("path = \"/in\"", "path = \"/in\"\nack = \"accepted\"");
+    directory.put("pipelines/shop.toml", eager);
+    let said = check(&directory, &["check", "pipelines"]);
+    assert_eq!(said.code, Some(0), "{}", said.text);
+    for part in ["shop.toml:4:7", "W0205", "ack = \"accepted\"", "1 pipeline, 0 faults, 1 warning"]
+    {
+        assert!(said.text.contains(part), "{part} is missing in:\n{}", said.text);
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What a live subscriber sees: patterns, resuming, and gaps that are always announced.
 
 use serde_json::{Value, json};
-use weir_harness::{Subscriber, Weir};
+use tokio::task::JoinSet;
+use weir_harness::{Subscriber, Weir, eventually, within};
 
 const PIPELINE: &str = r#"
 [[source]]
@@ -186,9 +187,49 @@ async fn subscribers_are_counted_while_they_are_there() {
     let labels = [("hub", "main")];
     weir.metric_reaches("weir_hub_subscribers", &labels, 2.0).await;
     drop((sse, websocket));
-    weir_harness::eventually("no subscriber is left", async || {
+    eventually("no subscriber is left", async || {
         (weir.metric("weir_hub_subscribers", &labels).await == 0.0).then_some(())
     })
     .await;
+    weir.stop().await.clean();
+}
+
+#[tokio::test]
+async fn a_request_for_the_history_waits_for_the_next_event() {
+    let weir = start().await;
+    publish(&weir, "a", 1).await;
+    let reply = weir.call("GET", "/live/main/history?channel=a", &[], b"").await.json();
+    assert_eq!(reply["events"][0]["event"]["data"], json!({"n": 1}));
+    let path = format!(
+        "/live/main/history?channel=a&since={}&wait=30s",
+        reply["cursor"].as_str().expect("a cursor")
+    );
+    let mut connection = weir.connect().await;
+    let mut asking = JoinSet::new();
+    asking.spawn(async move { connection.call("GET", &path, &[], b"").await });
+    eventually("somebody waits", async || {
+        (weir.status().await["hubs"]["main"]["subscribers"] == 1).then_some(())
+    })
+    .await;
+    publish(&weir, "b", 2).await;
+    publish(&weir, "a", 3).await;
+    let replies = within("an answer", asking.join_all()).await;
+    let reply = replies[0].as_ref().expect("a reply comes").json();
+    let events = reply["events"].as_array().expect("a list");
+    assert_eq!((events.len(), &events[0]["event"]["data"]), (1, &json!({"n": 3})));
+    assert_eq!(reply["cursor"], events[0]["cursor"]);
+    assert_eq!(reply["gaps"], json!([]));
+
+    // Nothing comes: the cursor passes over what went elsewhere.
+    publish(&weir, "b", 4).await;
+    let path = format!(
+        "/live/main/history?channel=a&since={}&wait=20ms",
+        reply["cursor"].as_str().expect("a cursor")
+    );
+    let empty = weir.call("GET", &path, &[], b"").await.json();
+    assert_eq!(empty["events"], json!([]));
+    assert_ne!(empty["cursor"], reply["cursor"]);
+    let bad = weir.call("GET", "/live/main/history?channel=a&wait=long", &[], b"").await;
+    bad.refused(400, "bad_request");
     weir.stop().await.clean();
 }

@@ -1,14 +1,32 @@
 //! The end-to-end tests: one file per promise, all against the real binary.
 
 mod faults;
+mod access;
 mod admin;
+mod autobahn;
+mod backplane;
 mod bad_input;
 mod brokers;
+mod capabilities;
+mod compiler;
+mod dead;
+mod dedupe;
 mod durable;
+mod durable_hub;
 mod live;
+mod log;
+mod overload;
+mod plugin_authors;
+mod plugin_tools;
+mod presence;
 mod publish;
 mod rabbitmq;
+mod rabbitmq_refusals;
+mod rabbitmq_source;
 mod readme;
 mod reload;
 mod shutdown;
+mod spool;
+mod sse_resume;
 mod tidy;
+mod zoo;

@@ -5,11 +5,9 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::types::AMQPValue;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout};
 use weir::ack::{Answer, Code, Outcome, Receipt};
-use weir::component::Host;
 use weir::event::{Batch, Draft};
 use weir_harness::broker::{Taken, Vhost};
 use weir_harness::rig::Rig;
@@ -17,12 +15,12 @@ use weir_harness::{eventually, within};
 
 use crate::brokers::{quiet, rough};
 
-fn sink(settings: &str) -> Rig {
+pub(crate) fn sink(settings: &str) -> Rig {
     Rig::start(&Arc::default(), "rabbitmq", settings).expect("good settings")
 }
 
 /// A sink on `vhost` that declares the exchange `events` and the queue `all`.
-fn declaring(vhost: &Vhost, more: &str) -> String {
+pub(crate) fn declaring(vhost: &Vhost, more: &str) -> String {
     let url = &vhost.url;
     format!(
         "url = \"{url}\"\nexchange = {{ name = \"events\", declare = true }}\n\
@@ -30,7 +28,7 @@ fn declaring(vhost: &Vhost, more: &str) -> String {
     )
 }
 
-fn event<'a>(id: &'a str, event_type: &'a str) -> Draft<'a> {
+pub(crate) fn event<'a>(id: &'a str, event_type: &'a str) -> Draft<'a> {
     Draft {
         id,
         source: "/in/clicks",
@@ -43,7 +41,7 @@ fn event<'a>(id: &'a str, event_type: &'a str) -> Draft<'a> {
 }
 
 /// Publishes events with the ids `from..to` in batches of 50.
-fn publish(
+pub(crate) fn publish(
     rig: &Rig,
     from: usize,
     to: usize,
@@ -60,7 +58,7 @@ fn publish(
     receipts
 }
 
-async fn answers(receipts: &[Receipt]) -> Vec<Answer> {
+pub(crate) async fn answers(receipts: &[Receipt]) -> Vec<Answer> {
     let mut answers = Vec::new();
     for receipt in receipts {
         within("a verdict", receipt.wait()).await;
@@ -70,7 +68,7 @@ async fn answers(receipts: &[Receipt]) -> Vec<Answer> {
 }
 
 /// The code that an event was refused with, or `None` if it was delivered.
-fn code(answer: &Answer) -> Option<Code> {
+pub(crate) fn code(answer: &Answer) -> Option<Code> {
     match answer {
         Answer::Settled(Outcome::Delivered, None) => None,
         Answer::Settled(_, Some(refusal)) => Some(refusal.code),
@@ -78,12 +76,12 @@ fn code(answer: &Answer) -> Option<Code> {
     }
 }
 
-async fn code_of(receipt: &Receipt) -> Option<Code> {
+pub(crate) async fn code_of(receipt: &Receipt) -> Option<Code> {
     code(&answers(std::slice::from_ref(receipt)).await[0])
 }
 
 /// Every delivered event is in the queue, and at most `repeats_max` are there twice.
-fn assert_kept(answers: &[Answer], taken: &[Taken], repeats_max: usize) {
+pub(crate) fn assert_kept(answers: &[Answer], taken: &[Taken], repeats_max: usize) {
     let ids: HashSet<_> = taken.iter().map(|message| message.id().to_owned()).collect();
     let delivered = answers.iter().enumerate().filter(|(_, answer)| code(answer).is_none());
     let lost: Vec<_> = delivered.filter(|(number, _)| !ids.contains(&number.to_string())).collect();
@@ -137,153 +135,6 @@ async fn ten_thousand_events_arrive_once_with_their_attributes() {
         assert_eq!(message.routing_key, ["shop.cart.add", "shop.cart.remove"][number % 2]);
         assert_eq!(message.header("tenant").as_deref(), Some("none"));
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_unroutable_event_is_told_from_the_others() {
-    let Some((_, vhost)) = quiet("unroutable").await else { return };
-    let settings = declaring(&vhost, "").replace("shop.#", "shop.good");
-    let rig = sink(&settings);
-    let receipts =
-        publish(&rig, 0, 20_000, |number| if number % 10 == 3 { "nowhere" } else { "good" });
-    for (number, answer) in answers(&receipts).await.iter().enumerate() {
-        let expected = (number % 10 == 3).then_some(Code::Unroutable);
-        assert_eq!(code(answer), expected, "event {number}");
-    }
-    assert_eq!(rig.counter("returned"), 2_000);
-    rig.finish().await;
-    let taken = vhost.drain("all").await;
-    assert_eq!(taken.len(), 18_000);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn equal_ids_are_told_apart() {
-    let Some((_, vhost)) = quiet("equal").await else { return };
-    let rig = sink(&declaring(&vhost, "").replace("shop.#", "shop.good"));
-    let receipts: Vec<_> = ["good", "nowhere", "good", "nowhere"]
-        .map(|event_type| rig.publish_one(&event("same", event_type)))
-        .into();
-    let codes: Vec<_> = answers(&receipts).await.iter().map(code).collect();
-    let nowhere = Some(Code::Unroutable);
-    assert_eq!(codes, [None, nowhere, None, nowhere]);
-    rig.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_missing_exchange_costs_only_its_own_events() {
-    let Some((_, vhost)) = quiet("missing").await else { return };
-    // Two sinks on one connection.
-    let host = Arc::new(Host::default());
-    let good = Rig::start(&host, "rabbitmq", &declaring(&vhost, "")).expect("good settings");
-    let settings = format!("url = \"{}\"\nexchange = \"absent\"", vhost.url);
-    let bad = Rig::start(&host, "rabbitmq", &settings).expect("good settings");
-    good.running().await;
-    bad.degraded("no exchange `absent`").await;
-    let receipts = publish(&good, 0, 1_000, |_| "good");
-    for number in 0..10 {
-        let receipt = bad.publish_one(&event(&number.to_string(), "lost"));
-        assert_eq!(code_of(&receipt).await, Some(Code::Unroutable));
-    }
-    assert!(answers(&receipts).await.iter().all(|answer| code(answer).is_none()));
-    assert_eq!(good.counter("resent"), 0);
-
-    // It is looked for again, and found once somebody declares it.
-    let declare = format!(
-        "url = \"{}\"\nexchange = {{ name = \"absent\", declare = true }}\nqueue = {{ name = \"late\" }}",
-        vhost.url
-    );
-    let owner = Rig::start(&host, "rabbitmq", &declare).expect("good settings");
-    owner.running().await;
-    bad.running().await;
-    assert_eq!(code_of(&bad.publish_one(&event("late", "found"))).await, None);
-    for rig in [good, bad, owner] {
-        rig.finish().await;
-    }
-    assert_eq!(vhost.drain("late").await.len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_amqp_cannot_carry_is_refused_alone() {
-    let Some((_, vhost)) = quiet("poison").await else { return };
-    let rig = sink(&declaring(&vhost, "max_message = \"1KiB\""));
-    let long_type = "t".repeat(300);
-    let long_id = "i".repeat(256);
-    let header = "h".repeat(100 << 10);
-    let large = vec![b'x'; 1025];
-    let extensions = [("huge", header.as_str())];
-    let receipts: Vec<_> = [
-        event("a", &long_type),
-        event(&long_id, "good"),
-        Draft { data: &large, ..event("c", "good") },
-        Draft { extensions: &extensions, ..event("d", "good") },
-        event("e", "good"),
-    ]
-    .iter()
-    .map(|draft| rig.publish_one(draft))
-    .collect();
-    let codes: Vec<_> = answers(&receipts).await.iter().map(code).collect();
-    let (rejected, large) = (Some(Code::Rejected), Some(Code::TooLarge));
-    assert_eq!(codes, [rejected, rejected, large, large, None]);
-    assert_eq!(rig.counter("reconnects"), 0);
-    rig.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_breaks_the_channel_is_refused_alone() {
-    let Some((broker, vhost)) = quiet("breaks").await else { return };
-    // The broker closes a channel that publishes what the user may not.
-    let rule = "rabbit_auth_backend_internal:set_topic_permissions(<<\"guest\">>, <<\"breaks\">>, \
-                <<\"events\">>, <<\"^shop.good$\">>, <<\".*\">>, <<\"test\">>).";
-    broker.rabbitmqctl(&["eval", rule]).await;
-    let rig = sink(&declaring(&vhost, ""));
-    let receipts = publish(&rig, 0, 300, |number| if number == 150 { "forbidden" } else { "good" });
-    for (number, answer) in answers(&receipts).await.iter().enumerate() {
-        let expected = (number == 150).then_some(Code::Rejected);
-        assert_eq!(code(answer), expected, "event {number}");
-    }
-    rig.finish().await;
-    let taken = vhost.drain("all").await;
-    assert_kept(&[], &taken, 300);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_refuses_is_tried_again() {
-    let Some((_, vhost)) = quiet("refuses").await else { return };
-    let arguments = [
-        ("x-max-length", AMQPValue::LongLongInt(100)),
-        ("x-overflow", AMQPValue::LongString("reject-publish".into())),
-        ("x-queue-type", AMQPValue::LongString("classic".into())),
-    ];
-    vhost.declare_queue("small", &arguments).await;
-    let rig = sink(&format!("url = \"{}\"\nqueue = \"small\"", vhost.url));
-    let receipts = publish(&rig, 0, 300, |_| "good");
-    let mut taken = Vec::new();
-    let all = async {
-        let verdicts = answers(&receipts);
-        tokio::pin!(verdicts);
-        loop {
-            match timeout(Duration::from_millis(50), &mut verdicts).await {
-                Ok(verdicts) => return verdicts,
-                Err(_) => taken.extend(vhost.drain("small").await),
-            }
-        }
-    };
-    let verdicts = within("all verdicts", all).await;
-    taken.extend(vhost.drain("small").await);
-    assert!(verdicts.iter().all(|answer| code(answer).is_none()));
-    assert!(rig.counter("nacked") > 0);
-    assert_kept(&verdicts, &taken, 0);
-    rig.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_stays_full_rejects() {
-    let Some((_, vhost)) = quiet("full").await else { return };
-    let queue = "queue = { name = \"full\", type = \"classic\", \
-                 arguments = { x-max-length = 0, x-overflow = \"reject-publish\" } }";
-    let rig = sink(&format!("url = \"{}\"\n{queue}", vhost.url));
-    assert_eq!(code_of(&rig.publish_one(&event("1", "any"))).await, Some(Code::Rejected));
-    rig.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

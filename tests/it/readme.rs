@@ -71,28 +71,49 @@ async fn its_curl_lines_do_what_they_promise() {
     child.wait().expect("a child can be waited for");
 }
 
+/// The settings that it shows, one file each.
+fn settings() -> Vec<String> {
+    let all: Vec<_> =
+        blocks("toml").into_iter().filter(|block| block.starts_with("# weir.toml")).collect();
+    assert!(!all.is_empty(), "the README shows settings");
+    all
+}
+
+/// A directory with the secrets that its settings name.
+fn with_secrets() -> Directory {
+    let folder = Directory::fresh();
+    folder.put("secrets/shop", "correct-horse-battery-staple-twice");
+    folder
+}
+
 #[test]
 fn its_pipeline_files_are_good() {
-    let folder = Directory::fresh();
-    let named: Vec<String> =
-        blocks("toml").into_iter().filter(|block| block.starts_with("# pipelines/")).collect();
-    assert!(!named.is_empty(), "the README shows a pipeline");
+    let folder = with_secrets();
+    let pipelines = blocks("toml").into_iter().filter(|block| block.starts_with("# pipelines/"));
+    let pipelines: Vec<_> = pipelines.collect();
+    assert!(!pipelines.is_empty(), "the README shows a pipeline");
     weir_harness::artifacts::plugins();
-    for (index, block) in named.iter().enumerate() {
-        folder.put(&format!("{index}.toml"), block);
+    for (index, block) in pipelines.iter().enumerate() {
+        folder.put(&format!("pipelines/{index}.toml"), block);
     }
-    let path = folder.path().to_str().expect("a path of ASCII");
-    let output = Weir::command(&["check", path]);
+    let plugins = serde_json::json!(weir_harness::artifacts::plugins());
+    let apps: Vec<_> = settings().into_iter().filter(|text| text.contains("[app.")).collect();
+    folder.put("weir.toml", format!("plugins = [{plugins}]\n{}", apps.concat()));
+    let path = |file: &str| folder.path().join(file).to_str().expect("a path of ASCII").to_owned();
+    let output = Weir::command(&["check", &path("pipelines"), "--config", &path("weir.toml")]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}{said}", String::from_utf8_lossy(&output.stdout));
 }
 
 #[tokio::test]
 async fn its_settings_are_good() {
-    let settings = blocks("toml").into_iter().find(|block| block.starts_with("# weir.toml"));
-    let settings = settings.expect("the README shows settings");
-    let settings = settings.replace("127.0.0.1:8080", "127.0.0.1:0");
-    let settings = settings.replace("127.0.0.1:9090", "127.0.0.1:0");
-    let weir = Weir::empty().settings(&settings).start().await;
-    weir.stop().await.clean();
+    for settings in settings() {
+        let settings = settings.replace("127.0.0.1:8080", "127.0.0.1:0");
+        let settings = settings.replace("127.0.0.1:9090", "127.0.0.1:0");
+        let secrets = with_secrets();
+        let secret = secrets.path().join("secrets/shop");
+        let settings = settings.replace("secrets/shop", secret.to_str().expect("ASCII"));
+        let weir = Weir::empty().settings(&settings).start().await;
+        weir.stop().await.clean();
+    }
 }

@@ -24,6 +24,15 @@ impl Answer {
         }
     }
 
+    /// What happened, for the publisher.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            Self::Pending => Some("no verdict in time; it may still be delivered"),
+            Self::Settled(_, refusal) => refusal.as_ref().map(|refusal| &*refusal.message),
+            Self::Accepted => None,
+        }
+    }
+
     /// Whether the event is kept but has not reached its sinks.
     pub fn is_kept(&self) -> bool {
         matches!(self, Self::Accepted | Self::Settled(Outcome::Spooled | Outcome::DeadLettered, _))
@@ -50,12 +59,7 @@ impl Answer {
             out.extend_from_slice(code.name().as_bytes());
             out.push(b'"');
         }
-        let message = match self {
-            Self::Pending => Some("no verdict in time; it may still be delivered"),
-            Self::Settled(_, refusal) => refusal.as_ref().map(|refusal| &*refusal.message),
-            Self::Accepted => None,
-        };
-        if let Some(message) = message {
+        if let Some(message) = self.message() {
             out.extend_from_slice(b",\"message\":");
             write_text(message, out);
         }

@@ -160,11 +160,10 @@ fn an_empty_account_takes_a_batch_of_any_size() {
 fn handle(mut acks: Vec<Ack>, chance: &mut fastrand::Rng) {
     while !acks.is_empty() {
         let at = chance.usize(..acks.len());
-        match chance.u8(..8) {
+        match chance.u8(..7) {
             0 | 1 if acks.len() < 64 => acks.push(acks[at].fork()),
             2 => acks[at].detach(),
             3 => acks.swap_remove(at).settle(Outcome::Filtered),
-            6 => acks[at].secure(),
             4 => acks.swap_remove(at).refuse(Refusal::new(Code::Unroutable, "no queue")),
             5 if chance.u8(..10) == 0 => drop(acks.swap_remove(at)),
             _ => acks.swap_remove(at).settle(Outcome::Delivered),
@@ -199,20 +198,6 @@ fn the_books_balance_whatever_order_things_happen_in() {
     assert_eq!((balance.received, balance.in_flight), (admitted, 0));
     assert_eq!(settled(&balance), admitted);
     assert!(account.admit(vec![10; 200].into_iter(), AckMode::Settled).is_ok());
-}
-
-#[test]
-fn a_publisher_that_waits_no_longer_is_told_what_is_safe() {
-    let (_, receipt, mut spooled) = one(AckMode::Settled);
-    let other = spooled.fork();
-    spooled.secure();
-    spooled.secure();
-    assert_eq!(receipt.answers(), [Answer::Pending], "the other copy is in memory alone");
-    other.settle(Outcome::Delivered);
-    assert_eq!(receipt.answers(), [Answer::Settled(Outcome::Spooled, None)]);
-    assert!(is_answered(&receipt), "the verdict may still come");
-    spooled.settle(Outcome::Delivered);
-    assert_eq!(receipt.answers(), [Answer::Settled(Outcome::Delivered, None)]);
 }
 
 #[test]

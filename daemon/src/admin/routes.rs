@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::admin::{guard, wire};
+use crate::admin::{dead, guard, journals, wire};
 use crate::net::{Endpoint, Peer, Reply, ReplyFuture, Request, problem};
 use crate::reload::Record;
 use crate::telemetry::{Observed, metrics};
@@ -28,8 +28,8 @@ const RELOAD_LIMIT: Duration = Duration::from_secs(120);
 pub type Ask = oneshot::Sender<Arc<Record>>;
 
 #[derive(Debug, Clone)]
-struct Shared {
-    observed: Observed,
+pub(super) struct Shared {
+    pub(super) observed: Observed,
     asks: mpsc::Sender<Ask>,
 }
 
@@ -41,8 +41,15 @@ pub fn endpoint(observed: Observed, asks: mpsc::Sender<Ask>) -> Arc<dyn Endpoint
         .route("/metrics", get(scrape))
         .route("/v1/status", get(status))
         .route("/v1/pipelines", get(pipelines))
+        .route("/v1/journals", get(journals::list))
+        .route("/v1/journals/{*name}", get(journals::read))
         .route("/v1/reloads", get(reloads))
         .route("/v1/reload", post(reload))
+        .route("/v1/dead", get(dead::list))
+        .route("/v1/dead/{pipeline}", get(dead::letters).delete(dead::purge_page))
+        .route("/v1/dead/{pipeline}/replay", post(dead::replay_page))
+        .route("/v1/dead/{pipeline}/{seq}", get(dead::show).delete(dead::purge_one))
+        .route("/v1/dead/{pipeline}/{seq}/replay", post(dead::replay_one))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "not_found", "no such path") })
         .layer(middleware::from_fn(guard::same_site))
         .with_state(Shared { observed, asks });

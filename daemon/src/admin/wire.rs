@@ -33,8 +33,13 @@ pub(super) fn status(observed: &Observed) -> Value {
         .hubs
         .iter()
         .map(|(name, hub)| {
+            let trouble = hub.trouble();
+            let is_durable = hub.settings().is_durable;
             let hub = hub.stats();
             let about = json!({
+                "state": if trouble.is_some() { "degraded" } else { "running" },
+                "reason": trouble,
+                "durable": is_durable,
                 "subscribers": hub.subscribers,
                 "channels": hub.channels,
                 "history_events": hub.history_events,
@@ -52,10 +57,22 @@ pub(super) fn status(observed: &Observed) -> Value {
         "ready": observed.unready().is_empty(),
         "reasons": observed.unready(),
         "draining": view.draining.load(Ordering::Relaxed),
+        "left_behind": view.left_behind.files(),
         "last_reload": observed.history.last().map(|record| reload(&record)),
         "listeners": listeners,
         "hubs": hubs,
+        "memory": memory(observed),
         "pipelines": pipelines(&view),
+    })
+}
+
+fn memory(observed: &Observed) -> Value {
+    let budget = &observed.host.budget;
+    json!({
+        "budget": budget.max(),
+        "used": budget.used(),
+        "stage": budget.stage().name(),
+        "refused": budget.refused(),
     })
 }
 
@@ -115,6 +132,7 @@ fn component(view: &ComponentView) -> Value {
         "state": state,
         "reason": reason,
         "counters": counters,
+        "spool": view.spool.as_ref().and_then(std::sync::Weak::upgrade).map(|spool| spool.balance()),
         "waiting": view.edge.as_ref().map(|edge| {
             let stats = edge.stats();
             json!({ "events": stats.events, "bytes": stats.bytes })
@@ -136,5 +154,6 @@ pub(super) fn reload(record: &Record) -> Value {
         "removed": record.plan.removed,
         "unchanged": record.plan.unchanged,
         "faults": record.faults.iter().map(PlainFault::from).collect::<Vec<_>>(),
+        "warnings": record.warnings.iter().map(PlainFault::from).collect::<Vec<_>>(),
     })
 }

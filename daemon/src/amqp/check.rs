@@ -24,6 +24,11 @@ pub(crate) struct Settings<'a> {
 impl Settings<'_> {
     /// Where the component `id` connects to.
     pub(crate) fn address(&self, id: &ComponentId) -> Result<Address, BuildError> {
+        self.address_of(&id.to_string())
+    }
+
+    /// Where what is called `name` connects to.
+    pub(crate) fn address_of(&self, name: &str) -> Result<Address, BuildError> {
         let urls: Vec<_> = self.url.iter().chain(self.hosts).collect();
         if self.url.is_some() && !self.hosts.is_empty() {
             let message = "both `url` and `hosts` say where the broker is";
@@ -51,7 +56,7 @@ impl Settings<'_> {
             let help = "give both `cert` and `key`, or neither";
             return Err(BuildError::new("W0315", message).help(help).at(self.tls.span()));
         }
-        Ok(Address { brokers, tls: tls.clone(), name: format!("weir/{id}") })
+        Ok(Address { brokers, tls: tls.clone(), name: format!("weir/{name}") })
     }
 }
 
@@ -100,7 +105,7 @@ fn declaration(
     let at = |error: BuildError| error.at(queue.span());
     let queue_name = name("queue", &table.name).map_err(at)?;
     if table.bind.is_some() && !(has_exchange && table.declare) {
-        let message = "a queue is bound to the sink's exchange while it is declared";
+        let message = "a queue is bound to an exchange while it is declared";
         let help = "name an `exchange` and leave out `declare = false`, or drop `bind`";
         return Err(at(BuildError::new("W0317", message).help(help)));
     }

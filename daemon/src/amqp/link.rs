@@ -1,6 +1,8 @@
-//! The supervisor of one broker connection, shared by all sinks that name the same brokers.
+//! The supervisor of one broker connection, shared by all sinks, or all sources, that name the
+//! same brokers. A broker that is short of memory blocks connections that publish, so sources have
+//! their own.
 //!
-//! It outlives reloads (the host lends it), starts when the first running sink asks, reconnects
+//! It outlives reloads (the host lends it), starts when the first running component asks, reconnects
 //! for as long as somebody holds it, and shows its state through a `watch`. lapin's own recovery
 //! stays off: it knows one host only, and calls itself recovered before anything is declared.
 
@@ -72,6 +74,11 @@ impl LinkStatus {
             LinkState::Connected(session) | LinkState::Blocked { session, .. } => Some(session),
             LinkState::Connecting { .. } | LinkState::Misconfigured { .. } => None,
         }
+    }
+
+    /// Whether no attempt to connect has ended yet.
+    pub(crate) fn is_first(&self) -> bool {
+        matches!(self.state, LinkState::Connecting { reason: None })
     }
 
     /// What is wrong, for operators.

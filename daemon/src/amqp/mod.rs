@@ -11,9 +11,9 @@ mod link;
 mod tables;
 mod topology;
 
-pub(crate) use address::{BrokerUrl, Tls};
+pub(crate) use address::{Address, BrokerUrl, Tls};
 pub(crate) use check::{Settings, short};
 pub(crate) use dial::{Session, words};
 pub(crate) use link::{Link, LinkState, LinkStatus, jitter};
-pub(crate) use tables::{Exchange, Queue};
-pub(crate) use topology::{OpenError, Topology, open};
+pub(crate) use tables::{Exchange, Queue, QueueKind};
+pub(crate) use topology::{OpenError, Topology, open, prepare};

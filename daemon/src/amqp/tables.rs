@@ -17,7 +17,7 @@ pub(crate) struct ExchangeTable {
     /// `topic`, `direct`, `fanout`, `headers` or a type that a plugin of the broker brings.
     #[serde(rename = "type")]
     pub(crate) kind: String,
-    /// Whether the sink declares it; else it must exist.
+    /// Whether the component declares it; else it must exist.
     pub(crate) declare: bool,
     /// Whether it survives a restart of the broker.
     pub(crate) durable: bool,
@@ -37,7 +37,7 @@ impl Default for ExchangeTable {
     }
 }
 
-/// A queue that the sink declares.
+/// A queue that the component may declare.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct QueueTable {
@@ -46,9 +46,9 @@ pub(crate) struct QueueTable {
     /// How the broker keeps it. A quorum queue by default: it confirms what is on disk.
     #[serde(rename = "type")]
     pub(crate) kind: QueueKind,
-    /// Whether the sink declares it; else it must exist.
+    /// Whether the component declares it; else it must exist.
     pub(crate) declare: bool,
-    /// Binding keys to the sink's exchange; by default everything.
+    /// Binding keys to the component's exchange; by default everything.
     pub(crate) bind: Option<Vec<String>>,
     /// More arguments, such as `x-max-length`.
     pub(crate) arguments: BTreeMap<String, Argument>,

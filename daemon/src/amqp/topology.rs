@@ -1,6 +1,6 @@
-//! What a sink needs at the broker: an exchange, perhaps a queue and its bindings.
+//! What a component needs at the broker: an exchange, perhaps a queue and its bindings.
 //!
-//! Declared and checked on a channel of its own whenever a publishing channel is opened, because
+//! Declared and checked on a channel of its own whenever a working channel is opened, because
 //! an exchange that is missing costs the channel that names it everything in flight there.
 
 use lapin::options::{
@@ -12,31 +12,31 @@ use lapin::{Channel, Connection, ErrorKind, ExchangeKind};
 
 use super::dial::words;
 
-/// What a sink needs at the broker.
-#[derive(Debug, Clone)]
+/// What a component needs at the broker.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Topology {
-    /// Where messages are published; empty for the default exchange.
+    /// Where messages are published, or come from; empty for the default exchange.
     pub(crate) exchange: ShortString,
     /// How to declare the exchange, if that is ours to do.
     pub(crate) declare_exchange: Option<ExchangeDeclaration>,
     pub(crate) queue: Option<QueueDeclaration>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ExchangeDeclaration {
     pub(crate) kind: ExchangeKind,
     pub(crate) is_durable: bool,
     pub(crate) arguments: FieldTable,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct QueueDeclaration {
     pub(crate) name: ShortString,
     pub(crate) arguments: FieldTable,
     pub(crate) bindings: Vec<ShortString>,
 }
 
-/// Why there is no channel to publish on.
+/// Why there is no channel to work on.
 #[derive(Debug)]
 pub(crate) enum OpenError {
     /// The exchange does not exist and is not ours to declare.
@@ -62,15 +62,21 @@ pub(crate) async fn open(
     connection: &Connection,
     topology: &Topology,
 ) -> Result<Channel, OpenError> {
-    let control = connection.create_channel().await?;
-    prepare(&control, topology).await?;
-    drop(control.close(200, "OK".into()).await);
+    prepare(connection, topology).await?;
     let amqp_channel = connection.create_channel().await?;
     amqp_channel.confirm_select(ConfirmSelectOptions::default()).await?;
     Ok(amqp_channel)
 }
 
-async fn prepare(control: &Channel, topology: &Topology) -> Result<(), OpenError> {
+/// Declares and checks what `topology` says.
+pub(crate) async fn prepare(connection: &Connection, topology: &Topology) -> Result<(), OpenError> {
+    let control = connection.create_channel().await?;
+    declare(&control, topology).await?;
+    drop(control.close(200, "OK".into()).await);
+    Ok(())
+}
+
+async fn declare(control: &Channel, topology: &Topology) -> Result<(), OpenError> {
     let exchange = &topology.exchange;
     if let Some(declaration) = &topology.declare_exchange {
         let options = ExchangeDeclareOptions {

@@ -3,26 +3,36 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::parcel::Parcel;
+use super::patch::patched;
 use super::{OnError, Step};
 use crate::ack::{Ack, Code, Outcome, Refusal};
 use crate::component::{Failure, FailureKind, Rows, Verdict, Verdicts};
 use crate::edge::Delivery;
-use crate::event::{Batch, Draft, Event, NONE};
+use crate::event::{Batch, Draft, Event, Found, NONE};
 
-/// A delivery and the named route it takes.
-type Routed = (Option<String>, Delivery);
+/// A parcel and the named route it takes.
+type Routed = (Option<String>, Parcel);
 
 /// Settles what ends here and answers what passes, in order, grouped by route.
-pub(super) fn apply(step: &Step, delivery: Delivery, verdicts: &Verdicts) -> Vec<Routed> {
-    if verdicts.verdicts.iter().all(|verdict| *verdict == Verdict::Keep) {
-        return vec![(None, delivery)];
+pub(super) fn apply(step: &Step, mut parcel: Parcel, mut verdicts: Verdicts) -> Vec<Routed> {
+    if verdicts.verdicts.contains(&Verdict::Patch) {
+        let batch = Arc::make_mut(&mut parcel.delivery.batch);
+        batch.data = patched(&batch.data, &mut verdicts);
+        let changed = verdicts.verdicts.iter().enumerate();
+        let changed = changed.filter(|(_, verdict)| **verdict == Verdict::Patch);
+        changed.for_each(|(row, _)| parcel.found.forget(row));
+    }
+    let passes = |verdict: &Verdict| matches!(verdict, Verdict::Keep | Verdict::Patch);
+    if verdicts.verdicts.iter().all(passes) {
+        return vec![(None, parcel)];
     }
     let passed = if verdicts.verdicts.contains(&Verdict::Emit) {
-        replace(step, delivery, verdicts)
+        replace(step, parcel.delivery, &verdicts)
     } else {
-        vec![(None, sift(step, delivery, verdicts))]
+        vec![(None, sift(step, parcel, &verdicts))]
     };
-    passed.into_iter().filter(|(_, delivery)| !delivery.batch.is_empty()).collect()
+    passed.into_iter().filter(|(_, parcel)| parcel.len() > 0).collect()
 }
 
 /// Verdicts that fail every one of `events` events for the same reason.
@@ -39,41 +49,27 @@ pub(super) fn all_failed(events: usize, message: &str) -> Verdicts {
     }
 }
 
-/// The first and the second half of a delivery.
-pub(super) fn halves(mut delivery: Delivery) -> (Delivery, Delivery) {
-    let len = u32::try_from(delivery.batch.len()).expect("a batch is bounded");
-    let middle = len / 2;
-    let first: Vec<u32> = (0..middle).collect();
-    let second: Vec<u32> = (middle..len).collect();
-    let acks = delivery.acks.split_off(middle as usize);
-    let half = |rows: &[u32], acks| Delivery {
-        batch: Arc::new(delivery.batch.select(rows)),
-        acks,
-        entry: delivery.entry,
-    };
-    let second = half(&second, acks);
-    let acks = std::mem::take(&mut delivery.acks);
-    (half(&first, acks), second)
-}
-
 /// The events that a step without replacements lets through.
-fn sift(step: &Step, delivery: Delivery, verdicts: &Verdicts) -> Delivery {
+fn sift(step: &Step, parcel: Parcel, verdicts: &Verdicts) -> Parcel {
+    let Parcel { delivery, found } = parcel;
     let mut rows = Vec::with_capacity(delivery.acks.len());
     let mut kept = Vec::with_capacity(delivery.acks.len());
-    for (row, (ack, verdict)) in delivery.acks.into_iter().zip(&verdicts.verdicts).enumerate() {
-        if let Some(ack) = pass(step, row, *verdict, ack, verdicts) {
+    let batch = &delivery.batch;
+    for (row, ack) in delivery.acks.into_iter().enumerate() {
+        if let Some(ack) = pass(step, (batch, row), ack, verdicts) {
             rows.push(u32::try_from(row).expect("a batch is bounded"));
             kept.push(ack);
         }
     }
     let batch = Arc::new(delivery.batch.select(&rows));
-    Delivery { batch, acks: kept, entry: delivery.entry }
+    let delivery = Delivery { batch, acks: kept, entry: delivery.entry };
+    Parcel { delivery, found: found.select(&rows) }
 }
 
 /// Settles the event unless it passes as it came.
-fn pass(step: &Step, row: usize, verdict: Verdict, ack: Ack, verdicts: &Verdicts) -> Option<Ack> {
-    match verdict {
-        Verdict::Keep => Some(ack),
+fn pass(step: &Step, (batch, row): (&Batch, usize), ack: Ack, verdicts: &Verdicts) -> Option<Ack> {
+    match verdicts.verdicts[row] {
+        Verdict::Keep | Verdict::Patch => Some(ack),
         Verdict::Drop | Verdict::Emit => {
             step.stats.filtered.fetch_add(1, Ordering::Relaxed);
             ack.settle(Outcome::Filtered);
@@ -86,7 +82,11 @@ fn pass(step: &Step, row: usize, verdict: Verdict, ack: Ack, verdicts: &Verdicts
             }
             let failure = verdicts.failures.iter().find(|failure| failure.event as usize == row);
             let why = failure.map_or("no reason given", |failure| failure.message.as_str());
-            ack.refuse(Refusal::new(Code::Rejected, format!("`{}`: {why}", step.id.name)));
+            let refusal = Refusal::new(Code::Rejected, format!("`{}`: {why}", step.id.name));
+            match &step.rescue {
+                Some(rescue) => rescue.rescue(batch, row, refusal, ack),
+                None => ack.refuse(refusal),
+            }
             None
         }
     }
@@ -105,7 +105,7 @@ fn replace(step: &Step, delivery: Delivery, verdicts: &Verdicts) -> Vec<Routed> 
         }
         let verdict = verdicts.verdicts[index];
         if verdict != Verdict::Emit || first == next {
-            if let Some(ack) = pass(step, index, verdict, ack, verdicts) {
+            if let Some(ack) = pass(step, (&delivery.batch, index), ack, verdicts) {
                 passed.push(NONE, ack, |batch| batch.push_event(&event));
             }
             continue;
@@ -118,7 +118,8 @@ fn replace(step: &Step, delivery: Delivery, verdicts: &Verdicts) -> Vec<Routed> 
     }
     let name = |route: u32| (route != NONE).then(|| rows.dictionary.get(route as usize).to_owned());
     let routed = passed.by_route.into_iter().map(|(route, batch, acks)| {
-        (name(route), Delivery { batch: Arc::new(batch), acks, entry: delivery.entry })
+        let delivery = Delivery { batch: Arc::new(batch), acks, entry: delivery.entry };
+        (name(route), Parcel { delivery, found: Found::default() })
     });
     routed.collect()
 }

@@ -5,6 +5,9 @@
 
 mod apply;
 mod breaker;
+mod parcel;
+mod patch;
+mod solo;
 
 #[cfg(test)]
 mod tests;
@@ -19,11 +22,16 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::warn;
 
+use weir_fields::{Path, Wanted};
+
 use self::breaker::Breaker;
 pub use self::breaker::State as BreakerState;
-use crate::ack::{Code, Outcome, Refusal};
+use self::parcel::Parcel;
+pub use self::solo::{Judged, Solo};
+use crate::ack::{Code, Outcome, Refusal, Rescue};
 use crate::component::{ComponentId, Transform, TransformError, Verdicts};
 use crate::edge::{Delivery, Inlet, SendError, Sender};
+use crate::event::Fields;
 
 /// How many failed runs one batch may cause before what is left of it fails as a whole.
 /// Finding one poison event among 256 takes 9.
@@ -36,6 +44,8 @@ pub enum OnError {
     /// The publisher is told `rejected`.
     #[default]
     Reject,
+    /// It is kept for a person to look at, and its publisher is told `dead-lettered`.
+    DeadLetter,
     /// It passes on as it came.
     Pass,
 }
@@ -66,6 +76,8 @@ pub struct Step {
     pub transform: Box<dyn Transform>,
     /// What happens to events that it cannot judge.
     pub on_error: OnError,
+    /// Who keeps events that it cannot judge, if somebody does.
+    pub rescue: Option<Arc<dyn Rescue>>,
     /// Who takes what it lets through.
     pub links: Links,
     /// Its counters; the runtime holds them too.
@@ -94,6 +106,8 @@ pub struct StepStats {
     pub failed: AtomicU64,
     /// Runs that ended in a trap, a time-out or an unusable answer.
     pub failed_runs: AtomicU64,
+    /// These by reason, in the order of [`TransformError::REASONS`].
+    pub reasons: [AtomicU64; TransformError::REASONS.len()],
     /// Events that failed because of such runs.
     pub condemned: AtomicU64,
     /// Events that failed unseen, because the step is quarantined.
@@ -120,6 +134,14 @@ impl StepStats {
         breaker.record(is_bad, Instant::now())
     }
 
+    fn run_failed(&self, reason: &str) {
+        self.failed_runs.fetch_add(1, Ordering::Relaxed);
+        let place = TransformError::REASONS.iter().position(|known| *known == reason);
+        if let Some(place) = place {
+            self.reasons[place].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn judged(&self, events: usize, since: Instant) {
         self.events.fetch_add(events as u64, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
@@ -130,12 +152,13 @@ impl StepStats {
 
 /// The steps of one pipeline and the ways between them.
 pub struct Chain {
-    /// For each entry, who takes the events first.
-    pub entries: Vec<Vec<Target>>,
-    /// The transforms.
-    pub steps: Vec<Step>,
-    /// The sinks.
-    pub sinks: Vec<SinkLink>,
+    entries: Vec<Vec<Target>>,
+    steps: Vec<Step>,
+    sinks: Vec<SinkLink>,
+    /// The fields of JSON data that any step reads.
+    wanted: Wanted,
+    /// For each step, the slots in `wanted` of what it reads.
+    slots: Vec<Vec<usize>>,
 }
 
 impl fmt::Debug for Step {
@@ -151,6 +174,13 @@ impl fmt::Debug for Chain {
 }
 
 impl Chain {
+    /// A chain whose `entries` say, for each way into the pipeline, who takes the events first.
+    pub fn new(entries: Vec<Vec<Target>>, steps: Vec<Step>, sinks: Vec<SinkLink>) -> Self {
+        let reads: Vec<&[Path]> = steps.iter().map(|step| step.transform.reads()).collect();
+        let (wanted, slots) = wanted(&reads);
+        Self { entries, steps, sinks, wanted, slots }
+    }
+
     /// Whether it needs a thread of its own.
     pub fn has_steps(&self) -> bool {
         !self.steps.is_empty()
@@ -181,41 +211,41 @@ impl Chain {
     pub fn process(&mut self, delivery: Delivery) {
         let targets = self.entries[usize::from(delivery.entry)].clone();
         let mut failed_runs = 0;
-        self.flow(&targets, delivery, &mut failed_runs);
+        self.flow(&targets, delivery.into(), &mut failed_runs);
     }
 
-    fn flow(&mut self, targets: &[Target], delivery: Delivery, failed_runs: &mut usize) {
-        if delivery.batch.is_empty() {
+    fn flow(&mut self, targets: &[Target], parcel: Parcel, failed_runs: &mut usize) {
+        if parcel.len() == 0 {
             return;
         }
         let Some((last, others)) = targets.split_last() else {
             // Nobody takes this route: that is how a pipeline drops on purpose.
-            return delivery.acks.into_iter().for_each(|ack| ack.settle(Outcome::Filtered));
+            return parcel.delivery.acks.into_iter().for_each(|ack| ack.settle(Outcome::Filtered));
         };
         for target in others {
-            self.enter(*target, delivery.fork(), failed_runs);
+            self.enter(*target, parcel.fork(), failed_runs);
         }
-        self.enter(*last, delivery, failed_runs);
+        self.enter(*last, parcel, failed_runs);
     }
 
-    fn enter(&mut self, target: Target, delivery: Delivery, failed_runs: &mut usize) {
+    fn enter(&mut self, target: Target, parcel: Parcel, failed_runs: &mut usize) {
         match target {
-            Target::Sink(sink) => self.sinks[sink].take(delivery),
-            Target::Step(step) => self.guard(step, delivery, failed_runs),
+            Target::Sink(sink) => self.sinks[sink].take(parcel.delivery),
+            Target::Step(step) => self.guard(step, parcel, failed_runs),
         }
     }
 
     /// Runs one step unless it is quarantined; then `on_error` decides what becomes of the events.
-    fn guard(&mut self, index: usize, delivery: Delivery, failed_runs: &mut usize) {
-        let events = delivery.batch.len();
+    fn guard(&mut self, index: usize, parcel: Parcel, failed_runs: &mut usize) {
+        let events = parcel.len();
         let stats = Arc::clone(&self.steps[index].stats);
         if !stats.lets_through() {
             stats.quarantined.fetch_add(events as u64, Ordering::Relaxed);
             let verdicts = apply::all_failed(events, "the plugin keeps failing and is quarantined");
-            return self.apply(index, delivery, &verdicts, failed_runs);
+            return self.apply(index, parcel, verdicts, failed_runs);
         }
         let before = stats.condemned.load(Ordering::Relaxed);
-        self.judge(index, delivery, failed_runs);
+        self.judge(index, parcel, failed_runs);
         let condemned = stats.condemned.load(Ordering::Relaxed) - before;
         if let Some(pause) = stats.record(condemned > events as u64 / 2) {
             let (step, pause_ms) = (&self.steps[index].id, pause.as_millis());
@@ -225,40 +255,39 @@ impl Chain {
 
     /// Runs one step. A failed run costs only the events that caused it: halves are tried until
     /// the one to blame is alone.
-    fn judge(&mut self, index: usize, delivery: Delivery, failed_runs: &mut usize) {
-        let step = &mut self.steps[index];
+    fn judge(&mut self, index: usize, mut parcel: Parcel, failed_runs: &mut usize) {
+        let (step, slots) = (&mut self.steps[index], &self.slots[index]);
         let since = Instant::now();
-        let judged = catch_unwind(AssertUnwindSafe(|| step.transform.transform(&delivery.batch)));
-        step.stats.judged(delivery.batch.len(), since);
+        if !slots.is_empty() {
+            parcel.found.look(&self.wanted, &parcel.delivery.batch);
+        }
+        let fields = Fields::new(&parcel.found, slots);
+        let judge = || step.transform.transform(&parcel.delivery.batch, &fields);
+        let judged = catch_unwind(AssertUnwindSafe(judge));
+        step.stats.judged(parcel.len(), since);
         let error = match judged {
-            Ok(Ok(verdicts)) => return self.apply(index, delivery, &verdicts, failed_runs),
+            Ok(Ok(verdicts)) => return self.apply(index, parcel, verdicts, failed_runs),
             Ok(Err(error)) => error,
             Err(_) => TransformError { reason: "panic", message: "the host panicked".to_owned() },
         };
-        step.stats.failed_runs.fetch_add(1, Ordering::Relaxed);
+        step.stats.run_failed(error.reason);
         *failed_runs += 1;
-        let events = delivery.batch.len();
+        let events = parcel.len();
         warn!(step = %step.id, reason = error.reason, events, error = %error.message, "transform run failed");
         if events > 1 && *failed_runs < FAILED_RUNS_MAX {
-            let (first, second) = apply::halves(delivery);
+            let (first, second) = parcel.halves();
             self.judge(index, first, failed_runs);
             return self.judge(index, second, failed_runs);
         }
         step.stats.condemned.fetch_add(events as u64, Ordering::Relaxed);
         let verdicts = apply::all_failed(events, &error.message);
-        self.apply(index, delivery, &verdicts, failed_runs);
+        self.apply(index, parcel, verdicts, failed_runs);
     }
 
-    fn apply(
-        &mut self,
-        index: usize,
-        delivery: Delivery,
-        verdicts: &Verdicts,
-        failed_runs: &mut usize,
-    ) {
+    fn apply(&mut self, index: usize, parcel: Parcel, verdicts: Verdicts, failed_runs: &mut usize) {
         let step = &self.steps[index];
-        let routed = apply::apply(step, delivery, verdicts);
-        for (route, delivery) in routed {
+        let routed = apply::apply(step, parcel, verdicts);
+        for (route, parcel) in routed {
             let links = &self.steps[index].links;
             let targets = match route {
                 None => links.default.clone(),
@@ -267,7 +296,7 @@ impl Chain {
                     known.map(|(_, targets)| targets.clone()).unwrap_or_default()
                 }
             };
-            self.flow(&targets, delivery, failed_runs);
+            self.flow(&targets, parcel, failed_runs);
         }
     }
 }
@@ -287,4 +316,12 @@ impl SinkLink {
             }
         }
     }
+}
+
+/// The fields that all of the steps read, and for each step, where what it reads is among them.
+fn wanted(reads: &[&[Path]]) -> (Wanted, Vec<Vec<usize>>) {
+    let mut wanted = Wanted::default();
+    let slots = |paths: &&[Path]| paths.iter().map(|path| wanted.slot(path)).collect();
+    let slots = reads.iter().map(slots).collect();
+    (wanted, slots)
 }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use weir_fields::Path;
+
 use super::{BreakerState, Chain, Links, OnError, SinkLink, Step, StepStats, Target};
 use crate::ack::{Account, Ack, AckMode, Answer, Code, Limits, Outcome, Receipt};
 use crate::component::{
-    ComponentId, Failure, FailureKind, PipelineName, Rows, Transform, TransformError, Verdict,
-    Verdicts,
+    ComponentId, Failure, FailureKind, Patches, PipelineName, Rows, Transform, TransformError,
+    Verdict, Verdicts,
 };
 use crate::edge::{Capacity, Delivery, Inlet, edge};
-use crate::event::{Batch, Draft, NONE};
+use crate::event::{Batch, Column, Draft, Fields, NONE};
 
 const CAPACITY: Capacity = Capacity { events: 10_000, bytes: 1 << 20 };
 
@@ -22,7 +24,7 @@ impl<F> Transform for Judge<F>
 where
     F: FnMut(&Batch) -> Result<Verdicts, TransformError> + Send + 'static,
 {
-    fn transform(&mut self, batch: &Batch) -> Result<Verdicts, TransformError> {
+    fn transform(&mut self, batch: &Batch, _: &Fields<'_>) -> Result<Verdicts, TransformError> {
         (self.0)(batch)
     }
 }
@@ -36,6 +38,7 @@ where
         id: ComponentId::new(&pipeline, name).unwrap(),
         transform: Box::new(Judge(judge)),
         on_error,
+        rescue: None,
         links,
         stats: Arc::new(StepStats::default()),
     }
@@ -62,7 +65,7 @@ fn each(judge: impl Fn(&[u8]) -> Verdict) -> impl Fn(&Batch) -> Result<Verdicts,
 fn chain(steps: Vec<Step>, sinks: usize) -> (Chain, Vec<Inlet>) {
     let (senders, inlets): (Vec<_>, Vec<_>) = (0..sinks).map(|_| edge(CAPACITY)).unzip();
     let sinks = senders.into_iter().map(|sender| SinkLink { sender, is_durable: false }).collect();
-    (Chain { entries: vec![vec![Target::Step(0)]], steps, sinks }, inlets)
+    (Chain::new(vec![vec![Target::Step(0)]], steps, sinks), inlets)
 }
 
 fn publish(account: &Arc<Account>, data: &[&str]) -> (Receipt, Delivery) {
@@ -168,7 +171,7 @@ fn emitted_rows_replace_their_origin_in_order_and_by_route() {
                 rows.routes.push(if part == "bad" { 0 } else { NONE });
             }
         }
-        Ok(Verdicts { verdicts, emitted: rows, failures: Vec::new() })
+        Ok(Verdicts { verdicts, emitted: rows, ..Verdicts::default() })
     };
     let mut links = to_sink(0);
     links.routes.push(("errors".to_owned(), vec![Target::Sink(1)]));
@@ -183,6 +186,68 @@ fn emitted_rows_replace_their_origin_in_order_and_by_route() {
     routed.acks.into_iter().for_each(|ack| ack.settle(Outcome::Unavailable));
     let worst = (Outcome::Unavailable, None);
     assert_eq!(outcomes(&receipt), [DELIVERED, worst, DELIVERED]);
+}
+
+/// Sets `seen` to what is in `user.id`, of all events that are not `keep`.
+struct Marker(Vec<Path>);
+
+impl Transform for Marker {
+    fn reads(&self) -> &[Path] {
+        &self.0
+    }
+
+    fn transform(
+        &mut self,
+        batch: &Batch,
+        fields: &Fields<'_>,
+    ) -> Result<Verdicts, TransformError> {
+        if batch.iter().any(|event| event.data() == b"poison") {
+            return Err(TransformError { reason: "trap", message: "unreachable".to_owned() });
+        }
+        let mut ids = Column::default();
+        fields.fill(0, batch, &mut ids);
+        let mut patches = Patches { names: vec!["seen".parse().unwrap()], ..Patches::default() };
+        let mut verdicts = Vec::new();
+        for (row, id) in ids.values.iter().enumerate() {
+            if batch.data.get(row) == b"keep" {
+                verdicts.push(Verdict::Keep);
+                continue;
+            }
+            verdicts.push(Verdict::Patch);
+            patches.origins.push(row.try_into().unwrap());
+            patches.name_of.push(0);
+            patches.kinds.push(5);
+            patches.values.push(id);
+        }
+        Ok(Verdicts { verdicts, patches, ..Verdicts::default() })
+    }
+}
+
+fn marker(reads: &str, links: Links) -> Step {
+    let judge = |_: &Batch| Ok(Verdicts::default());
+    let step = step("marker", OnError::Reject, links, judge);
+    Step { transform: Box::new(Marker(vec![reads.parse().unwrap()])), ..step }
+}
+
+#[test]
+fn patches_change_the_text_and_later_steps_see_it() {
+    let account = Arc::new(Account::new(Limits::default()));
+    let to_next = Links { default: vec![Target::Step(1)], routes: Vec::new() };
+    let drops = each(|data| if data.starts_with(b"[") { Verdict::Drop } else { Verdict::Keep });
+    let last = Links { default: vec![Target::Step(2)], routes: Vec::new() };
+    let steps = vec![
+        step("drops", OnError::Reject, to_next, drops),
+        marker("user.id", last),
+        marker("seen", to_sink(0)),
+    ];
+    let (mut chain, mut inlets) = chain(steps, 1);
+    let data = ["[]", r#"{ "user":{"id":"a"} }"#, "keep", "poison", "{", r#"{"seen":7}"#];
+    let (receipt, delivery) = publish(&account, &data);
+    chain.process(delivery);
+    let passed = take(&mut inlets[0]);
+    assert_eq!(passed, [r#"{ "user":{"id":"a"},"seen":"a" }"#, "keep", r#"{"seen":""}"#]);
+    let expected = [FILTERED, DELIVERED, DELIVERED, REJECTED, REJECTED, DELIVERED];
+    assert_eq!(outcomes(&receipt), expected);
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Check {
         let (settings, mut faults) =
             DaemonSettings::load(global.config.as_deref(), &Overrides::default(), environment);
         let wasm = match Wasm::new(Some(settings.modules_dir())) {
-            Ok(wasm) => Arc::new(wasm),
+            Ok(wasm) => Arc::new(wasm.apart()),
             Err(error) => {
                 error!(%error, "the plugin engine does not start");
                 return Exit::GaveUp;
@@ -42,9 +42,11 @@ impl Check {
         let checked = reload::check(&bench);
         faults.extend(checked.faults);
         let has_color = global.color.applies_to(&stdout());
-        let printed = print(&faults, self.output, has_color);
+        let warnings = checked.warnings.len();
+        let said: Vec<Fault> = faults.iter().cloned().chain(checked.warnings).collect();
+        let printed = print(&said, self.output, has_color);
         let printed = printed.and_then(|()| match self.output {
-            Output::Text => summary(checked.pipelines, faults.len()),
+            Output::Text => summary(checked.pipelines, faults.len(), warnings),
             Output::Json => Ok(()),
         });
         match printed {
@@ -67,10 +69,14 @@ fn print(faults: &[Fault], output: Output, has_color: bool) -> std::io::Result<(
     report::print(faults, &mut stdout().lock(), format, has_color)
 }
 
-fn summary(pipelines: usize, faults: usize) -> std::io::Result<()> {
+fn summary(pipelines: usize, faults: usize, warnings: usize) -> std::io::Result<()> {
     let count = |n: usize, what: &str| match n {
         1 => format!("1 {what}"),
         n => format!("{n} {what}s"),
     };
-    writeln!(stdout(), "{}, {}", count(pipelines, "pipeline"), count(faults, "fault"))
+    let (pipelines, faults) = (count(pipelines, "pipeline"), count(faults, "fault"));
+    match warnings {
+        0 => writeln!(stdout(), "{pipelines}, {faults}"),
+        _ => writeln!(stdout(), "{pipelines}, {faults}, {}", count(warnings, "warning")),
+    }
 }

@@ -12,6 +12,12 @@ pub enum Exit {
     GaveUp = 1,
     /// A check found problems.
     FoundProblems = 3,
+    /// No daemon answers.
+    Unreachable = 4,
+    /// The daemon said no.
+    Refused = 5,
+    /// The daemon took too long.
+    TimedOut = 7,
 }
 
 impl From<Exit> for ExitCode {

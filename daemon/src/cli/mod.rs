@@ -1,7 +1,11 @@
 //! The command line: one file per command, and what every command has in common.
 
 mod check;
+mod client;
+mod dead;
 mod exit;
+mod journal;
+mod plugin;
 mod run;
 
 use std::io::{IsTerminal, stderr};
@@ -45,6 +49,12 @@ enum Command {
     Run(run::Run),
     /// Check pipeline files without running them
     Check(check::Check),
+    /// Look at events that were refused for good, replay and remove them
+    Dead(dead::Dead),
+    /// Look into journals: the logs on the local disk
+    Journal(journal::Journal),
+    /// Write, build, test and measure plugins
+    Plugin(plugin::Plugin),
 }
 
 /// When to use colours.
@@ -92,6 +102,9 @@ impl Cli {
         match self.command {
             Command::Run(command) => command.run(&self.global),
             Command::Check(command) => command.run(&self.global),
+            Command::Dead(command) => command.run(&self.global),
+            Command::Journal(command) => command.run(&self.global),
+            Command::Plugin(command) => command.run(&self.global),
         }
     }
 }

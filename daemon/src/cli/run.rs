@@ -28,7 +28,7 @@ pub(super) struct Run {
     /// Directory for journals and compiled modules
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Serve the demo page at /demo on the listener `public`
+    /// Serve the demo pages at /demo on the listener `public`
     #[arg(long)]
     demo: bool,
 }

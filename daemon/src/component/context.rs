@@ -3,11 +3,14 @@
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use crate::budget::Budget;
 use crate::component::{BuildError, ComponentId, Health, did_you_mean};
+use crate::dead::Office;
 use crate::edge::Outlet;
-use crate::live::{Hub, Hubs};
+use crate::live::{App, Apps, Hub, Hubs};
 use crate::net::{Endpoint, Mount};
 use crate::tasks::{Stopper, Tasks};
 
@@ -17,8 +20,16 @@ pub const DEFAULT_LISTENER: &str = "public";
 /// What outlives every generation and is lent to components.
 #[derive(Debug, Default)]
 pub struct Host {
+    /// Where journals are kept.
+    pub data_dir: PathBuf,
+    /// The memory that events may take.
+    pub budget: Arc<Budget>,
+    /// What components refused for good.
+    pub dead: Office,
     /// The live hubs.
     pub hubs: Hubs,
+    /// The Pusher-style applications on them.
+    pub apps: Arc<Apps>,
     /// The names of the listeners.
     pub listeners: Vec<String>,
     /// Things that components of several generations share.
@@ -46,18 +57,40 @@ pub struct BuildContext<'a> {
     /// What it may borrow.
     pub host: &'a Arc<Host>,
     outlet: Option<Outlet>,
-    mounts: RefCell<Vec<Mount>>,
+    leavings: RefCell<Leavings>,
+    is_spooled: bool,
+}
+
+/// What building a component leaves beside the component.
+#[derive(Debug, Default)]
+pub struct Leavings {
+    /// What it serves.
+    pub mounts: Vec<Mount>,
+    /// What its author may not want.
+    pub warnings: Vec<BuildError>,
 }
 
 impl<'a> BuildContext<'a> {
     /// A context for a sink.
     pub fn for_sink(id: &'a ComponentId, host: &'a Arc<Host>) -> Self {
-        Self { id, host, outlet: None, mounts: RefCell::default() }
+        Self { id, host, outlet: None, leavings: RefCell::default(), is_spooled: false }
     }
 
     /// A context for a source that publishes through `outlet`.
     pub fn for_source(id: &'a ComponentId, host: &'a Arc<Host>, outlet: Outlet) -> Self {
-        Self { id, host, outlet: Some(outlet), mounts: RefCell::default() }
+        let outlet = Some(outlet);
+        Self { id, host, outlet, leavings: RefCell::default(), is_spooled: false }
+    }
+
+    /// The same context, for a sink whose events wait on disk if `is_spooled`.
+    #[must_use]
+    pub fn spooled(self, is_spooled: bool) -> Self {
+        Self { is_spooled, ..self }
+    }
+
+    /// Whether what this sink gives back waits on disk, so that it may do so early.
+    pub fn is_spooled(&self) -> bool {
+        self.is_spooled
     }
 
     /// Where this source puts its events.
@@ -66,6 +99,20 @@ impl<'a> BuildContext<'a> {
     /// If the component is not a source.
     pub fn outlet(&self) -> Outlet {
         self.outlet.clone().expect("only sources ask for an outlet")
+    }
+
+    /// The app `name`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn app(&self, name: &str) -> Result<Arc<App>, BuildError> {
+        self.host.apps.get(name).ok_or_else(|| {
+            let names: Vec<&str> = self.host.apps.iter().map(|(name, _)| name).collect();
+            let known = did_you_mean(name, &names, "apps");
+            BuildError::new("W0305", format!("there is no app `{name}`"))
+                .help(format!("{known} (`[app.{name}]` in weir.toml adds one)"))
+                .about("app")
+        })
     }
 
     /// The hub `name`.
@@ -111,13 +158,18 @@ impl<'a> BuildContext<'a> {
             return Err(BuildError::new("W0303", message).help(help).about("path"));
         }
         let mount = Mount { listener: listener.to_owned(), path: path.to_owned(), endpoint };
-        self.mounts.borrow_mut().push(mount);
+        self.leavings.borrow_mut().mounts.push(mount);
         Ok(())
     }
 
-    /// What the component mounted.
-    pub fn into_mounts(self) -> Vec<Mount> {
-        self.mounts.into_inner()
+    /// Tells the author of the file about a setting that is allowed and deserves a second look.
+    pub fn warn(&self, warning: BuildError) {
+        self.leavings.borrow_mut().warnings.push(warning);
+    }
+
+    /// What the component mounted and warned about.
+    pub fn into_leavings(self) -> Leavings {
+        self.leavings.into_inner()
     }
 }
 
@@ -132,6 +184,18 @@ pub struct Lent {
 }
 
 impl Lent {
+    /// Everything of type `T` that somebody holds, with its identity, in that order.
+    pub fn all<T: Any + Send + Sync>(&self) -> Vec<(String, Arc<T>)> {
+        let things = self.things.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_type = things.iter().filter(|((kind, _), _)| *kind == TypeId::of::<T>());
+        let held = of_type.filter_map(|((_, key), thing)| {
+            Some((key.clone(), thing.upgrade()?.downcast::<T>().ok()?))
+        });
+        let mut held: Vec<_> = held.collect();
+        held.sort_by(|(one, _), (other, _)| one.cmp(other));
+        held
+    }
+
     /// The thing of type `T` with the identity `key`, made if nobody holds it.
     ///
     /// `make` must do no I/O and spawn nothing: a thing starts to work when a running component

@@ -28,7 +28,28 @@ pub enum State {
 pub struct Health {
     state: watch::Sender<State>,
     /// Touched when a component is built and when somebody looks, hence a std mutex.
-    counters: Mutex<BTreeMap<&'static str, Arc<AtomicU64>>>,
+    counters: Mutex<BTreeMap<&'static str, Counter>>,
+}
+
+/// One number that a component counts and others read.
+#[derive(Debug, Clone, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    /// Counts `count` more.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// What was counted so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// What a component tells at one moment.
@@ -41,6 +62,11 @@ pub struct Snapshot {
 }
 
 impl Health {
+    /// Says that the component is not ready for the first time yet.
+    pub fn set_starting(&self) {
+        self.set(State::Starting);
+    }
+
     /// Says that the component does what it is there for.
     pub fn set_running(&self) {
         self.set(State::Running);
@@ -52,9 +78,9 @@ impl Health {
     }
 
     /// The counter or gauge `name`, made at 0 if it is new.
-    pub fn counter(&self, name: &'static str) -> Arc<AtomicU64> {
+    pub fn counter(&self, name: &'static str) -> Counter {
         let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(counters.entry(name).or_default())
+        counters.entry(name).or_default().clone()
     }
 
     /// Resolves when the state changes; for whoever shows it.
@@ -65,9 +91,7 @@ impl Health {
     /// Everything as it is now.
     pub fn snapshot(&self) -> Snapshot {
         let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = |(name, value): (&&'static str, &Arc<AtomicU64>)| {
-            (*name, value.load(Ordering::Relaxed))
-        };
+        let read = |(name, counter): (&&'static str, &Counter)| (*name, counter.get());
         Snapshot {
             state: self.state.borrow().clone(),
             counters: counters.iter().map(read).collect(),

@@ -18,15 +18,17 @@ mod transform;
 #[cfg(test)]
 mod tests;
 
-pub use context::{BuildContext, DEFAULT_LISTENER, Host, Lent};
+pub use context::{BuildContext, DEFAULT_LISTENER, Host, Leavings, Lent};
 pub use error::{BuildError, RunError, RunErrorKind};
-pub use health::{Health, Snapshot, State};
+pub use health::{Counter, Health, Snapshot, State};
 pub use name::{ComponentId, NameError, PipelineName};
 pub use registry::{RunnableSink, RunnableSource, RunningFuture, SinkType, SourceType};
 pub use settings::Settings;
 pub use suggest::{did_you_mean, nearest, quoted};
 pub use table::{Entry, Node, Table, Value};
-pub use transform::{Failure, FailureKind, Rows, Transform, TransformError, Verdict, Verdicts};
+pub use transform::{
+    Failure, FailureKind, Patches, Rows, Transform, TransformError, Verdict, Verdicts,
+};
 
 use std::future::Future;
 
@@ -62,6 +64,8 @@ pub trait Sink: Sized + Send + 'static {
     const TYPE: &'static str;
     /// Whether what it settles survives the daemon, so that publishers wait for it by default.
     const IS_DURABLE: bool;
+    /// Whether its events can wait on disk while it is away, and do so by default.
+    const IS_SPOOLED: bool = false;
     /// The settings that a pipeline file may give.
     type Config: DeserializeOwned;
 

@@ -80,6 +80,8 @@ pub struct SinkType {
     pub name: &'static str,
     /// Whether publishers wait for it by default; see [`Sink::IS_DURABLE`].
     pub is_durable: bool,
+    /// Whether its events can wait on disk; see [`Sink::IS_SPOOLED`].
+    pub is_spooled: bool,
     build: Build<Box<dyn RunnableSink>>,
 }
 
@@ -89,6 +91,7 @@ impl SinkType {
         Self {
             name: S::TYPE,
             is_durable: S::IS_DURABLE,
+            is_spooled: S::IS_SPOOLED,
             build: |settings, cx| {
                 let config = settings.read()?;
                 match S::build(config, cx) {

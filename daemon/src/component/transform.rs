@@ -2,18 +2,27 @@
 
 use thiserror::Error;
 
-use crate::event::{Batch, Blobs, Extensions, Texts};
+use weir_fields::{Path, Value};
+
+use crate::event::{Batch, Blobs, Extensions, Fields, Texts};
 
 /// Judges a batch: keep, drop, replace, route or fail each event.
 ///
 /// Runs on a worker thread, never on the I/O runtime.
 pub trait Transform: Send + 'static {
-    /// Judges every event of `batch`; the answer holds one verdict per event.
+    /// The fields of JSON data that it wants to have found; always the same ones.
+    fn reads(&self) -> &[Path] {
+        &[]
+    }
+
+    /// Judges every event of `batch`; the answer holds one verdict per event. `fields` are those
+    /// that it [`reads`](Self::reads), in that order.
     ///
     /// # Errors
     /// If the whole batch could not be judged. The chain then tries halves of it, until the
     /// event that is to blame is alone.
-    fn transform(&mut self, batch: &Batch) -> Result<Verdicts, TransformError>;
+    fn transform(&mut self, batch: &Batch, fields: &Fields<'_>)
+    -> Result<Verdicts, TransformError>;
 }
 
 /// What happens to one event.
@@ -21,6 +30,8 @@ pub trait Transform: Send + 'static {
 pub enum Verdict {
     /// Passes on untouched.
     Keep,
+    /// Passes on with the changes of [`Patches`] that are of it.
+    Patch,
     /// Is dropped on purpose.
     Drop,
     /// Is replaced by the rows of [`Rows`] that come from it.
@@ -34,10 +45,27 @@ pub enum Verdict {
 pub struct Verdicts {
     /// One per event, in order.
     pub verdicts: Vec<Verdict>,
+    /// The changes of the events judged [`Verdict::Patch`].
+    pub patches: Patches,
     /// The rows that replace the events judged [`Verdict::Emit`].
     pub emitted: Rows,
     /// Words for the events judged [`Verdict::Fail`], ascending by event.
     pub failures: Vec<Failure>,
+}
+
+/// Changes to fields of JSON data, one after the other.
+#[derive(Debug, Default)]
+pub struct Patches {
+    /// The event that each changes, non-decreasing.
+    pub origins: Vec<u32>,
+    /// The fields that are changed.
+    pub names: Vec<Path>,
+    /// For each change, the index of its field.
+    pub name_of: Vec<u32>,
+    /// What each field becomes, numbered as in the contract.
+    pub kinds: Vec<u8>,
+    /// The text of each value: that of a string, the JSON of a number, an array or an object.
+    pub values: Texts,
 }
 
 /// Rows that replace events. An empty column means that each row inherits from its origin.
@@ -59,6 +87,23 @@ pub struct Rows {
     pub routes: Vec<u32>,
     /// New extension attributes, in place of the origin's.
     pub extensions: Option<Extensions>,
+}
+
+impl Patches {
+    /// What change `index` sets its field to.
+    ///
+    /// # Panics
+    /// If there is no such change.
+    pub fn value(&self, index: usize) -> Value<'_> {
+        match self.kinds[index] {
+            0 => Value::Remove,
+            1 => Value::Null,
+            2 => Value::Bool(false),
+            3 => Value::Bool(true),
+            5 => Value::Text(self.values.get(index)),
+            _ => Value::Json(self.values.get(index)),
+        }
+    }
 }
 
 /// Who is to blame for a failed event.
@@ -87,8 +132,14 @@ pub struct Failure {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct TransformError {
-    /// The reason label in metrics: `trap`, `timeout`, `memory`, `output`, `bad_answer`, `error`.
+    /// The reason label in metrics, one of [`REASONS`](Self::REASONS).
     pub reason: &'static str,
     /// What happened, a lowercase fragment.
     pub message: String,
+}
+
+impl TransformError {
+    /// Why runs fail.
+    pub const REASONS: [&str; 8] =
+        ["trap", "timeout", "memory", "output", "host_calls", "bad_answer", "error", "panic"];
 }

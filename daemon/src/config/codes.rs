@@ -4,7 +4,7 @@
 ///
 /// The first digits say where to look: 00 files, 01 shape of a pipeline file, 02 settings of a
 /// component, 03 things of the daemon that a component names, 04 ways between components, 05
-/// `weir.toml` and what overrides it, 06 plugins.
+/// `weir.toml` and what overrides it, 06 plugins, 07 golden files of plugins.
 pub const CODES: &[(&str, &str)] = &[
     ("W0001", "a directory cannot be read"),
     ("W0002", "a file cannot be read"),
@@ -30,19 +30,22 @@ pub const CODES: &[(&str, &str)] = &[
     ("W0113", "a setting of the daemon is in a pipeline file"),
     ("W0114", "a value is outside of what is allowed"),
     ("W0115", "a part of a pipeline is in weir.toml"),
+    ("W0116", "events of that sink cannot wait on disk"),
     ("W0201", "a component has no setting of that name"),
     ("W0202", "a setting has a value that is not valid"),
     ("W0203", "a setting that must be given is missing"),
     ("W0204", "a setting has none of its possible values"),
+    ("W0205", "a source answers before its events are safe (a warning)"),
     ("W0301", "there is no hub of that name"),
     ("W0302", "there is no listener of that name"),
     ("W0303", "a path cannot be served"),
     ("W0304", "a path is served already"),
+    ("W0305", "there is no app of that name"),
     ("W0310", "a broker's URL cannot be read"),
     ("W0311", "a broker's URL names the virtual host without a name"),
     ("W0312", "a broker's URL has a parameter that nothing reads"),
     ("W0313", "it is not clear where the broker is"),
-    ("W0314", "a number of a broker's sink is out of range"),
+    ("W0314", "a number for a broker is out of range"),
     ("W0315", "a certificate lacks its key, or a key its certificate"),
     ("W0316", "a broker's sink has nowhere to publish"),
     ("W0317", "a queue is bound to nothing"),
@@ -57,7 +60,12 @@ pub const CODES: &[(&str, &str)] = &[
     ("W0502", "the admin address is open to others"),
     ("W0504", "two listeners have one address"),
     ("W0505", "an override names something that does not exist"),
+    ("W0506", "the keys that tokens are checked with cannot be read"),
+    ("W0510", "an app cannot be told from another, or by its clients"),
     ("W0601", "there is no plugin of that name"),
     ("W0602", "a plugin's name has characters that a name may not have"),
     ("W0603", "a plugin cannot be used, or refuses its configuration"),
+    ("W0604", "a table that transforms look things up in cannot be loaded"),
+    ("W0701", "a line of a golden file is no event"),
+    ("W0702", "a line of a golden file is no verdict"),
 ];

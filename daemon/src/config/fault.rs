@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::component::BuildError;
@@ -25,12 +26,24 @@ pub struct SourceFile {
     named: NamedSource<String>,
 }
 
+/// How much a fault matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The file is not put in force.
+    Error,
+    /// The file does what it says, which its author may not want.
+    Warning,
+}
+
 /// Something wrong in a file of the configuration.
 #[derive(Debug, Clone, Error)]
 #[error("{message}")]
 pub struct Fault {
     /// The kind of fault, from [`CODES`](super::CODES).
     pub code: &'static str,
+    /// Whether the file can be used all the same.
+    pub severity: Severity,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
@@ -51,6 +64,14 @@ impl SourceFile {
             text,
             secrets: Vec::new(),
         }
+    }
+
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// If it cannot be read, is larger than 1 MiB or not UTF-8.
+    pub fn read(path: &Path) -> Result<Arc<Self>, Fault> {
+        super::listing::read_text(path).map(|text| Arc::new(Self::new(path, text)))
     }
 
     /// The same file, knowing which values must never be shown.
@@ -79,10 +100,16 @@ impl SourceFile {
         Fault { span: Some(self.within(span)), ..self.fault_of_all(error) }
     }
 
+    /// Like [`fault`](Self::fault), for what only deserves a second look.
+    pub fn warning(self: &Arc<Self>, error: BuildError, fallback: Range<usize>) -> Fault {
+        Fault { severity: Severity::Warning, ..self.fault(error, fallback) }
+    }
+
     /// The fault that `error` is of the file as a whole.
     pub(super) fn fault_of_all(self: &Arc<Self>, error: BuildError) -> Fault {
         Fault {
             code: error.code,
+            severity: Severity::Error,
             message: self.redact(error.message),
             help: error.help.map(|help| self.redact(help)),
             file: Arc::clone(self),
@@ -138,6 +165,13 @@ impl Fault {
 impl Diagnostic for Fault {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         Some(Box::new(self.code))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {

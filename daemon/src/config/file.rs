@@ -11,17 +11,22 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use toml::Spanned;
 
+use super::dead_letters::take_dead_letters;
+use super::dedupe::take_dedupe;
 use super::interpolate::Interpolation;
-use super::keys::{not_offered, take_tables, take_text, take_texts, unknown_keys};
+use super::keys::{not_offered, take_on_error, take_tables, take_text, take_texts, unknown_keys};
 use super::listing::{read_text, whole};
 use super::names::Names;
+use super::tables::take_lookups;
 use super::{
     DaemonSettings, Fault, Kinds, Pipeline, SinkSpec, SourceFile, SourceSpec, TransformSpec,
 };
+use crate::ack::DedupeSettings;
 use crate::chain::OnError;
 use crate::component::{
     BuildError, ComponentId, PipelineName, Settings, Table, Value, did_you_mean, quoted,
 };
+use crate::dead::DeadLetterSettings;
 use crate::units::{Size, Time};
 use crate::wasm::Limits;
 
@@ -29,14 +34,14 @@ use crate::wasm::Limits;
 const TRANSFORMS_MAX: usize = 100;
 
 /// The keys of a pipeline file.
-const KEYS: [&str; 4] = ["description", "source", "transform", "sink"];
+const KEYS: [&str; 7] =
+    ["description", "dedupe", "dead_letters", "table", "source", "transform", "sink"];
 
 /// Keys that belong into `weir.toml`.
 const DAEMON_KEYS: [&str; 6] = ["listener", "admin", "hub", "app", "data_dir", "plugins"];
 
 /// Keys that a pipeline file will have one day, and what they are.
-const PLANNED_KEYS: [(&str, &str); 2] =
-    [("table", "`[table]`, a lookup table,"), ("test", "`[[test]]`, a test of the pipeline,")];
+const PLANNED_KEYS: [(&str, &str); 1] = [("test", "`[[test]]`, a test of the pipeline,")];
 
 /// What is known of one file after reading it.
 #[derive(Default)]
@@ -84,21 +89,26 @@ fn read_table(path: &Path, text: String, mut table: Table, reader: &Reader<'_>) 
     let dir = path.parent().unwrap_or(Path::new(""));
     let mut interpolation = Interpolation::new(&reader.settings.environment, dir, &text);
     interpolation.table(&mut table);
-    let Interpolation { mut faults, secrets, files, .. } = interpolation;
+    let Interpolation { mut faults, secrets, mut files, .. } = interpolation;
     let mut digest = Sha256::new();
     for part in iter::once(&text).chain(&secrets) {
         digest.update(part.len().to_le_bytes());
         digest.update(part);
     }
+    let tables = take_lookups(&mut table, dir, &mut faults);
+    files.extend(tables.iter().map(|table| table.settings.file.clone()));
     let parts = reader.parts(table, &mut faults);
     let file = Arc::new(SourceFile::new(path, text).hiding(secrets));
     let faults = file.faults(faults);
-    let Parts { description, sources, transforms, sinks } = parts;
+    let Parts { description, dedupe, dead_letters, sources, transforms, sinks } = parts;
     let pipeline = Pipeline {
         name: reader.name.clone(),
         file,
         description,
         digest: hex(&digest.finalize()),
+        dedupe,
+        dead_letters,
+        tables,
         sources,
         transforms,
         sinks,
@@ -117,6 +127,8 @@ struct Reader<'a> {
 /// What a file declares.
 struct Parts {
     description: Option<String>,
+    dedupe: Option<DedupeSettings>,
+    dead_letters: DeadLetterSettings,
     sources: Vec<SourceSpec>,
     transforms: Vec<TransformSpec>,
     sinks: Vec<SinkSpec>,
@@ -128,33 +140,27 @@ struct Parts {
 struct TransformKeys {
     plugin: Spanned<String>,
     #[serde(default)]
-    on_error: Option<Spanned<OnErrorKey>>,
+    on_error: OnError,
     #[serde(default)]
     limits: LimitKeys,
     #[serde(default)]
     grants: Vec<String>,
 }
 
-/// What `on_error` may say.
-#[derive(Deserialize, Clone, Copy, PartialEq)]
-#[serde(rename_all = "kebab-case")]
-enum OnErrorKey {
-    Reject,
-    DeadLetter,
-    Pass,
-}
-
 /// The keys of `limits`.
 #[derive(Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
-struct LimitKeys {
+pub(super) struct LimitKeys {
     time: Option<Spanned<Time>>,
     memory: Option<Spanned<Size>>,
+    state: Option<Spanned<Size>>,
 }
 
 impl Reader<'_> {
     fn parts(&self, mut table: Table, faults: &mut Vec<BuildError>) -> Parts {
         let description = take_text(&mut table, "description", faults).map(Spanned::into_inner);
+        let dedupe = take_dedupe(&mut table, faults);
+        let dead_letters = take_dead_letters(&mut table, faults);
         let known = faults.len();
         let sources = take_tables(&mut table, "source", faults);
         let lacks_source = sources.is_empty() && faults.len() == known;
@@ -183,7 +189,7 @@ impl Reader<'_> {
         let transforms = transforms.filter_map(|table| self.transform(table, &mut names, faults));
         let transforms = transforms.collect();
         let sinks = sinks.into_iter().filter_map(|table| self.sink(table, &mut names, faults));
-        Parts { description, sources, transforms, sinks: sinks.collect() }
+        Parts { description, dedupe, dead_letters, sources, transforms, sinks: sinks.collect() }
     }
 
     fn source(
@@ -222,11 +228,15 @@ impl Reader<'_> {
         let kind = take_type(&mut table, &known, faults);
         let id = names.take(&mut table, kind.as_ref(), faults);
         let inputs = take_texts(&mut table, "inputs", faults);
+        let spool = table.take("spool");
+        let on_error = take_on_error(&mut table, faults);
         let kind = kind?;
         match self.kinds.sinks.iter().find(|known| known.name == kind.get_ref()) {
             Some(kind) => {
                 let (kind, span) = (*kind, table.span.clone());
-                Some(SinkSpec { id: id?, kind, settings: Settings::new(table), inputs, span })
+                let spool = super::spool::settings(spool, &kind, faults)?;
+                let settings = Settings::new(table);
+                Some(SinkSpec { id: id?, kind, settings, spool, on_error, inputs, span })
             }
             None => {
                 faults.push(unknown_type(&kind, "sink", &known));
@@ -262,8 +272,6 @@ impl Reader<'_> {
         // Looked up by the name alone, so that it is told also where other keys are wrong.
         let plugin_path = self.plugin(&plugin?, faults);
         let keys = keys?;
-        refuse_planned(&keys, faults);
-        let is_pass = keys.on_error.is_some_and(|key| *key.get_ref() == OnErrorKey::Pass);
         Some(TransformSpec {
             id: id?,
             plugin_span: keys.plugin.span(),
@@ -271,7 +279,7 @@ impl Reader<'_> {
             plugin_path: plugin_path?,
             config_json: config_json?,
             config_span,
-            on_error: if is_pass { OnError::Pass } else { OnError::Reject },
+            on_error: keys.on_error,
             limits: limits(&keys.limits, faults),
             grants: keys.grants,
             inputs,
@@ -340,17 +348,7 @@ fn refuse_others(table: &mut Table, faults: &mut Vec<BuildError>) {
     unknown_keys(table, &KEYS, faults);
 }
 
-/// Faults for what a `[[transform]]` will offer one day.
-fn refuse_planned(keys: &TransformKeys, faults: &mut Vec<BuildError>) {
-    if let Some(key) = &keys.on_error
-        && *key.get_ref() == OnErrorKey::DeadLetter
-    {
-        let fault = not_offered("`on_error = \"dead-letter\"`", key.span());
-        faults.push(fault.help("use `reject`, so that the publisher is told, or `pass`"));
-    }
-}
-
-fn limits(keys: &LimitKeys, faults: &mut Vec<BuildError>) -> Limits {
+pub(super) fn limits(keys: &LimitKeys, faults: &mut Vec<BuildError>) -> Limits {
     let mut limits = Limits::default();
     if let Some(time) = &keys.time {
         limits.time = time.get_ref().0;
@@ -367,8 +365,19 @@ fn limits(keys: &LimitKeys, faults: &mut Vec<BuildError>) -> Limits {
             faults.push(BuildError::new("W0114", message).at(memory.span()));
         }
     }
+    if let Some(state) = &keys.state {
+        limits.state = state.get_ref().0;
+        if !STATE.contains(&limits.state) {
+            let (min, max) = (Size(*STATE.start()), Size(*STATE.end()));
+            let message = format!("a plugin's state is between {min} and {max}");
+            faults.push(BuildError::new("W0114", message).at(state.span()));
+        }
+    }
     limits
 }
+
+/// What state a plugin can have: all of it is held in memory too.
+const STATE: RangeInclusive<usize> = 1 << 10..=256 << 20;
 
 /// What memory a plugin can have: from one page to what the sandbox reserves for each.
 const MEMORY: RangeInclusive<usize> = 64 << 10..=1 << 30;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use crate::chain::OnError;
 use crate::component::{BuildError, Entry, Node, Table, Value, did_you_mean};
 
 /// Takes the string `key`.
@@ -43,6 +44,22 @@ pub(super) fn take_texts(
     Some(texts)
 }
 
+/// Takes what a sink says about events that it refuses for good.
+pub(super) fn take_on_error(table: &mut Table, faults: &mut Vec<BuildError>) -> OnError {
+    const KNOWN: [&str; 2] = ["reject", "dead-letter"];
+    let Some(text) = take_text(table, "on_error", faults) else { return OnError::default() };
+    match text.get_ref().as_str() {
+        "reject" => OnError::Reject,
+        "dead-letter" => OnError::DeadLetter,
+        other => {
+            let fault = BuildError::new("W0204", format!("unknown value `{other}`"));
+            let help = did_you_mean(other, &KNOWN, "values here");
+            faults.push(fault.help(help).at(text.span()));
+            OnError::default()
+        }
+    }
+}
+
 /// Takes the tables under `[[key]]`.
 pub(super) fn take_tables(
     table: &mut Table,
@@ -79,7 +96,8 @@ pub(super) fn not_offered(what: &str, span: Range<usize>) -> BuildError {
     BuildError::new("W0103", format!("{what} is not offered yet")).at(span)
 }
 
-fn wrong_type(key: &str, node: &Node, expected: &str) -> BuildError {
+/// Says that the value of `key` is of another type than `expected`.
+pub(super) fn wrong_type(key: &str, node: &Node, expected: &str) -> BuildError {
     let message = format!("`{key}` is {}, expected {expected}", node.value.kind());
     BuildError::new("W0102", message).at(node.span.clone())
 }

@@ -4,17 +4,25 @@
 //! pipelines that are well formed together with every [`Fault`] of the others; it never stops at
 //! the first one. [`report`] prints faults, [`Watcher`] tells when to load again.
 
+mod app;
 mod codes;
+mod dead_letters;
+mod dedupe;
 mod fault;
 mod file;
+mod hub;
 mod interpolate;
 mod json;
 mod keys;
 mod listing;
+mod memory;
 mod names;
 mod plain;
 pub mod report;
 mod settings;
+mod spool;
+mod step;
+mod tables;
 #[cfg(test)]
 pub(crate) mod tests;
 mod watch;
@@ -26,17 +34,21 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
+use crate::ack::DedupeSettings;
 use crate::chain::OnError;
 use crate::component::{ComponentId, PipelineName, Settings, SinkType, SourceType};
+use crate::dead::DeadLetterSettings;
 use crate::sinks::SINKS;
 use crate::sources::SOURCES;
 use crate::wasm::Limits;
 
 pub use codes::CODES;
-pub use fault::{Fault, SourceFile};
+pub use fault::{Fault, Severity, SourceFile};
 pub use interpolate::Environment;
 pub use plain::PlainFault;
 pub use settings::{DaemonSettings, ListenerSettings, Overrides};
+pub use step::StepFile;
+pub use tables::TableSpec;
 pub use watch::{Watched, Watcher};
 
 /// What a directory of pipeline files says.
@@ -63,6 +75,12 @@ pub struct Pipeline {
     pub description: Option<String>,
     /// Changes with the text, with what was interpolated, and with the plugins.
     pub digest: String,
+    /// How many events it remembers to keep repeats back; `None` if it takes them.
+    pub dedupe: Option<DedupeSettings>,
+    /// How many dead letters are kept where a component asks for that.
+    pub dead_letters: DeadLetterSettings,
+    /// What its transforms can look things up in.
+    pub tables: Vec<TableSpec>,
     /// In the order written.
     pub sources: Vec<SourceSpec>,
     /// In the order written.
@@ -120,6 +138,10 @@ pub struct SinkSpec {
     pub kind: SinkType,
     /// What it is built from.
     pub settings: Settings,
+    /// Where its events wait while it is away, if they do.
+    pub spool: Option<crate::spool::SpoolSettings>,
+    /// What happens to events that it refuses for good.
+    pub on_error: OnError,
     /// Whose events it takes, where the file says so.
     pub inputs: Option<Vec<Spanned<String>>>,
     /// Its header.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Fault;
+use super::{Fault, Severity};
 
 /// A fault as JSON; part of the public interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -15,6 +15,8 @@ pub struct PlainFault {
     pub column: Option<usize>,
     /// `W0123`.
     pub code: &'static str,
+    /// `error` or `warning`.
+    pub severity: Severity,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
@@ -29,6 +31,7 @@ impl From<&Fault> for PlainFault {
             line: position.map(|(line, _)| line),
             column: position.map(|(_, column)| column),
             code: fault.code,
+            severity: fault.severity,
             message: fault.message.clone(),
             help: fault.help.clone(),
         }

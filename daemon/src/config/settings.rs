@@ -11,13 +11,17 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use toml::Spanned;
 
+use super::app::{self, AppKeys};
+use super::hub::HubKeys;
 use super::interpolate::Interpolation;
 use super::keys::not_offered;
 use super::listing::{read_text, whole};
+use super::memory::memory_limit;
 use super::{Environment, Fault, SourceFile};
+use crate::backplane::Backplane;
 use crate::component::{BuildError, DEFAULT_LISTENER, PipelineName, Settings, Table, did_you_mean};
-use crate::live::{HistoryLimits, HubSettings};
-use crate::units::{Size, Time};
+use crate::live::{AppSettings, HubSettings};
+use crate::units::Size;
 
 /// The settings file that is read if it is there and no other is named.
 const DEFAULT_FILE: &str = "weir.toml";
@@ -26,14 +30,13 @@ const DEFAULT_FILE: &str = "weir.toml";
 const DEFAULT_HUB: &str = "main";
 
 /// Keys that `weir.toml` will have one day, and what they are.
-const PLANNED_KEYS: [(&str, &str); 2] =
-    [("app", "`[app]`, a Pusher-style application,"), ("table", "`[table]`, a lookup table,")];
+const PLANNED_KEYS: [(&str, &str); 1] = [("table", "`[table]`, a lookup table,")];
 
 /// Keys of pipeline files.
 const PIPELINE_KEYS: [&str; 4] = ["source", "transform", "sink", "test"];
 
-/// The most events that a hub may keep in memory.
-const HISTORY_EVENTS_MAX: usize = 1_000_000;
+/// The least memory that a daemon works in: plugins, histories and sockets take some.
+const MEMORY_MIN: usize = 64 << 20;
 
 /// Everything that is the daemon's and not a pipeline's.
 #[derive(Debug, Clone)]
@@ -44,12 +47,18 @@ pub struct DaemonSettings {
     pub data_dir: PathBuf,
     /// Where plugins are looked up; the first match wins.
     pub plugins: Vec<PathBuf>,
+    /// The memory that the daemon may take, in bytes, if somebody says; else what the system has.
+    pub memory: Option<usize>,
     /// By name.
     pub listeners: BTreeMap<String, ListenerSettings>,
     /// The admin plane's address.
     pub admin: SocketAddr,
     /// By name.
     pub hubs: BTreeMap<String, HubSettings>,
+    /// What hubs share with other daemons go through, by the name of the hub.
+    pub backplanes: BTreeMap<String, Backplane>,
+    /// Pusher-style applications, by name.
+    pub apps: BTreeMap<String, AppSettings>,
     /// What files may interpolate.
     pub environment: Environment,
 }
@@ -78,9 +87,11 @@ pub struct Overrides {
 struct Keys {
     data_dir: Option<PathBuf>,
     plugins: Option<Vec<PathBuf>>,
+    memory: Option<Spanned<Size>>,
     listener: BTreeMap<Spanned<String>, ListenerKeys>,
     admin: AdminKeys,
     hub: BTreeMap<Spanned<String>, HubKeys>,
+    app: BTreeMap<Spanned<String>, AppKeys>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -96,24 +107,6 @@ struct AdminKeys {
     address: Option<Spanned<String>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct HubKeys {
-    history: HistoryKeys,
-    origins: Vec<String>,
-    /// Channels and patterns that one connection may subscribe to.
-    channels: Option<usize>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct HistoryKeys {
-    events: Option<Spanned<usize>>,
-    bytes: Option<Size>,
-    age: Option<Time>,
-    durable: Option<Spanned<bool>>,
-}
-
 impl Default for DaemonSettings {
     fn default() -> Self {
         let public = ListenerSettings { address: SocketAddr::from(([127, 0, 0, 1], 8080)) };
@@ -121,9 +114,12 @@ impl Default for DaemonSettings {
             file: None,
             data_dir: PathBuf::from("data"),
             plugins: vec![PathBuf::from("plugins/dist")],
+            memory: None,
             listeners: BTreeMap::from([(DEFAULT_LISTENER.to_owned(), public)]),
             admin: SocketAddr::from(([127, 0, 0, 1], 9090)),
             hubs: BTreeMap::from([(DEFAULT_HUB.to_owned(), HubSettings::default())]),
+            backplanes: BTreeMap::new(),
+            apps: BTreeMap::new(),
             environment: Environment::default(),
         }
     }
@@ -154,6 +150,11 @@ impl DaemonSettings {
     /// Where compiled plugins are kept.
     pub fn modules_dir(&self) -> PathBuf {
         self.data_dir.join("modules")
+    }
+
+    /// The memory that the daemon may take, in bytes.
+    pub fn memory(&self) -> usize {
+        self.memory.unwrap_or_else(memory_limit)
     }
 
     /// The file of the plugin `name`.
@@ -217,6 +218,11 @@ impl DaemonSettings {
         if let Some(plugins) = keys.plugins {
             self.plugins = plugins.into_iter().map(|plugins| dir.join(plugins)).collect();
         }
+        if let Some(size) = keys.memory {
+            let span = size.span();
+            let taken = self.take_memory(size.into_inner());
+            faults.extend(taken.err().map(|error| error.at(span)));
+        }
         for (name, listener) in keys.listener {
             faults.extend(check_name(&name));
             self.take_listener(name, listener, &mut faults);
@@ -230,9 +236,22 @@ impl DaemonSettings {
         }
         for (name, hub) in keys.hub {
             faults.extend(check_name(&name));
-            self.take_hub(name.into_inner(), hub, &mut faults);
+            let (hub, backplane) = hub.settings(name.get_ref(), dir, &mut faults);
+            self.backplanes.extend(backplane.map(|backplane| (name.get_ref().clone(), backplane)));
+            self.hubs.insert(name.into_inner(), hub);
         }
+        faults.extend(keys.app.keys().filter_map(check_name));
+        self.apps = app::settings(keys.app, &mut self.hubs, &mut faults);
         faults
+    }
+
+    fn take_memory(&mut self, Size(bytes): Size) -> Result<(), BuildError> {
+        if bytes < MEMORY_MIN {
+            let message = format!("a daemon needs {} of memory", Size(MEMORY_MIN));
+            return Err(BuildError::new("W0114", message));
+        }
+        self.memory = Some(bytes);
+        Ok(())
     }
 
     fn take_listener(
@@ -263,27 +282,6 @@ impl DaemonSettings {
         }
     }
 
-    fn take_hub(&mut self, name: String, keys: HubKeys, faults: &mut Vec<BuildError>) {
-        if let Some(durable) = keys.history.durable.filter(|durable| *durable.get_ref()) {
-            let fault = not_offered("`durable = true`", durable.span());
-            faults.push(fault.help("history is kept in memory; write `durable = false`"));
-        }
-        let defaults = HubSettings::default();
-        let events = keys.history.events;
-        if let Some(events) = events.as_ref().filter(|&n| *n.get_ref() > HISTORY_EVENTS_MAX) {
-            let message = format!("a hub keeps at most {HISTORY_EVENTS_MAX} events");
-            faults.push(BuildError::new("W0114", message).at(events.span()));
-        }
-        let history = HistoryLimits {
-            events_max: events.map_or(defaults.history.events_max, Spanned::into_inner),
-            bytes_max: keys.history.bytes.map_or(defaults.history.bytes_max, |size| size.0),
-            age_max: keys.history.age.map_or(defaults.history.age_max, |time| time.0),
-        };
-        let channels_max = keys.channels.unwrap_or(defaults.channels_max);
-        let origins = keys.origins;
-        self.hubs.insert(name, HubSettings { history, channels_max, origins, ..defaults });
-    }
-
     /// Takes over the variables. Those that are none of ours are passed over: a Kubernetes service
     /// named `weir` sets many.
     fn apply_variables(&mut self) -> Vec<Fault> {
@@ -299,6 +297,7 @@ impl DaemonSettings {
                     self.plugins = std::env::split_paths(text).collect();
                     Ok(())
                 }
+                "WEIR_MEMORY" => memory(text).and_then(|size| self.take_memory(size)),
                 "WEIR_ADMIN_ADDRESS" => {
                     address(text).and_then(private).map(|address| self.admin = address)
                 }
@@ -359,6 +358,10 @@ impl DaemonSettings {
         }
         faults
     }
+}
+
+fn memory(text: &str) -> Result<Size, BuildError> {
+    text.parse::<Size>().map_err(|error| BuildError::new("W0202", error.to_string()))
 }
 
 fn address(text: &str) -> Result<SocketAddr, BuildError> {

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::memory::{files, limit, total};
 use super::{CODES, DaemonSettings, Environment, Fault, Loaded, Overrides, load, report};
 use crate::chain::OnError;
 
@@ -257,4 +258,19 @@ fn collect_codes(path: &Path, used: &mut BTreeSet<String>) {
             used.insert(format!("W{digits}"));
         }
     }
+}
+
+#[test]
+fn limits_are_looked_for_in_both_versions_of_control_groups() {
+    let groups = "9:name=systemd:/\n4:cpu,memory:/a/b\n0::/c\n";
+    let expected = [
+        "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/c/memory.max",
+        "/sys/fs/cgroup/memory.max",
+    ];
+    assert_eq!(files(groups), expected.map(Path::new));
+    assert_eq!((limit("268435456\n"), limit("max\n")), (Some(256 << 20), None));
+    assert_eq!(total("MemTotal:       16384 kB\nMemFree: 1 kB\n"), Some(16 << 20));
 }

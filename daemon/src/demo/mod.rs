@@ -1,29 +1,36 @@
-//! The demo page: publishes what a visitor clicks and shows what subscribers get, live.
+//! What the daemon serves to browsers: the JavaScript client always, and on request
+//! (`weir run --demo`) two pages that use it, a shop and a dashboard that shows its visitors live.
 //!
-//! Served only on request (`weir run --demo`); the files are compiled in and need no build step.
+//! All files are compiled in and need no build step.
+
+pub mod client;
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use hyper::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
+use hyper::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 
-use crate::net::{Endpoint, Mount, Peer, Reply, ReplyFuture, Request, problem};
+use crate::net::{Asset, Endpoint, Mount, Peer, ReplyFuture, Request, problem};
 
-/// Where the page is.
+/// Where the shop is.
 pub const PATH: &str = "/demo";
 
 /// Only this origin's own files and connections.
 const POLICY: HeaderValue = HeaderValue::from_static("default-src 'self'; base-uri 'none'");
 
-/// Serves the page on `listener`.
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const ICON: &str = "image/svg+xml";
+
+/// Serves the pages on `listener`.
 pub fn mounts(listener: &str) -> Vec<Mount> {
     let mount = |path: &str| Mount {
         listener: listener.to_owned(),
         path: path.to_owned(),
         endpoint: Arc::new(Page),
     };
-    vec![mount(PATH), mount("/demo/*")]
+    [PATH, "/demo/*"].map(mount).into()
 }
 
 #[derive(Debug)]
@@ -31,23 +38,25 @@ struct Page;
 
 impl Endpoint for Page {
     fn call(self: Arc<Self>, request: Request, _: Peer) -> ReplyFuture {
-        let reply = answer(request.method(), request.uri().path());
+        let mut reply = match find(request.uri().path()) {
+            Some(asset) => asset.reply(request.method(), request.headers()),
+            None => problem(StatusCode::NOT_FOUND, "not_found", "no such file of the demo"),
+        };
+        reply.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
         Box::pin(std::future::ready(reply))
     }
 }
 
-fn answer(method: &Method, path: &str) -> Reply {
-    if method != Method::GET && method != Method::HEAD {
-        return problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "only GET");
-    }
-    let (kind, text) = match path {
-        PATH | "/demo/" => ("text/html; charset=utf-8", include_str!("page.html")),
-        "/demo/app.js" => ("text/javascript; charset=utf-8", include_str!("app.js")),
-        "/demo/style.css" => ("text/css; charset=utf-8", include_str!("style.css")),
-        _ => return problem(StatusCode::NOT_FOUND, "not_found", "no such file of the demo"),
+/// The file at `path`.
+fn find(path: &str) -> Option<Asset> {
+    let (media_type, text) = match path.trim_end_matches('/') {
+        PATH => (HTML, include_str!("../../../sdk/js/examples/shop.html")),
+        "/demo/shop.js" => (SCRIPT, include_str!("../../../sdk/js/examples/shop.js")),
+        "/demo/dashboard" => (HTML, include_str!("../../../sdk/js/examples/dashboard.html")),
+        "/demo/dashboard.js" => (SCRIPT, include_str!("../../../sdk/js/examples/dashboard.js")),
+        "/demo/style.css" => (STYLE, include_str!("../../../sdk/js/examples/style.css")),
+        "/demo/icon.svg" => (ICON, include_str!("../../../sdk/js/examples/icon.svg")),
+        _ => return None,
     };
-    let mut reply = Reply::new(Body::from(text));
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    reply.headers_mut().insert(CONTENT_SECURITY_POLICY, POLICY);
-    reply
+    Some(Asset { media_type, text })
 }

@@ -14,7 +14,8 @@ use std::thread::{self, Thread};
 
 use arc_swap::ArcSwapOption;
 
-use crate::ack::{Account, Ack, AckMode, Code, Receipt, Refusal};
+use crate::ack::{Account, Ack, AckMode, Code, Dedupe, Receipt, Refusal, Rescue, rescue_refused};
+use crate::budget::{Budget, Stage};
 use crate::event::Batch;
 
 /// Events and the duty to settle each: `acks[i]` belongs to event `i`.
@@ -67,7 +68,7 @@ pub fn edge(capacity: Capacity) -> (Sender, Inlet) {
         passed: AtomicU64::new(0),
         refused: AtomicU64::new(0),
     });
-    (Sender { shared: Arc::clone(&shared) }, Inlet { shared })
+    (Sender { shared: Arc::clone(&shared), rescue: None }, Inlet { shared })
 }
 
 #[derive(Debug)]
@@ -111,6 +112,8 @@ pub struct EdgeStats {
 #[derive(Debug, Clone)]
 pub struct Sender {
     shared: Arc<Shared>,
+    /// Who keeps what the consumer refuses for good, if anybody does.
+    rescue: Option<Arc<dyn Rescue>>,
 }
 
 /// Why a delivery did not go in; it comes back whole.
@@ -123,11 +126,26 @@ pub enum SendError {
 }
 
 impl Sender {
+    /// The same end, with `rescue` for what the consumer refuses for good.
+    #[must_use]
+    pub fn rescued_by(self, rescue: Arc<dyn Rescue>) -> Self {
+        Self { rescue: Some(rescue), ..self }
+    }
+
+    /// The same end, with the rescue of `other`, if that has one.
+    #[must_use]
+    pub fn rescued_like(self, other: &Self) -> Self {
+        Self { rescue: other.rescue.clone(), ..self }
+    }
+
     /// Puts `delivery` into the queue, without waiting.
     ///
     /// # Errors
     /// The delivery, if the edge is full or closed.
-    pub fn send(&self, delivery: Delivery) -> Result<(), SendError> {
+    pub fn send(&self, mut delivery: Delivery) -> Result<(), SendError> {
+        if let Some(rescue) = &self.rescue {
+            rescue_refused(rescue, &delivery.batch, &mut delivery.acks);
+        }
         let mut queue = self.shared.lock();
         if queue.is_closed {
             return Err(SendError::Closed(delivery));
@@ -217,7 +235,11 @@ impl Inlet {
         loop {
             match self.poll(&cx, Queue::pop_merged) {
                 Poll::Ready(taken) => return taken.map(merge),
-                Poll::Pending => thread::park(),
+                Poll::Pending => {
+                    thread::park();
+                    // Whoever brought the first event may have more: together they cost less.
+                    thread::yield_now();
+                }
             }
         }
     }
@@ -299,6 +321,8 @@ pub struct Target {
     pub entry: u16,
     /// What publishers wait for if their source says nothing.
     pub ack: AckMode,
+    /// What keeps repeats back, unless the source takes them.
+    pub dedupe: Option<Arc<Dedupe>>,
 }
 
 impl Outlet {
@@ -307,22 +331,47 @@ impl Outlet {
         Self { account, target: Arc::default() }
     }
 
+    /// Whether the daemon takes no new events for want of memory; counts that somebody asked.
+    pub fn is_refusing(&self) -> bool {
+        self.account.budget().refuses(Stage::Refusing)
+    }
+
+    /// What is charged for events before they are published.
+    pub fn budget(&self) -> &Arc<Budget> {
+        self.account.budget()
+    }
+
     /// Points the outlet at a pipeline, or at nothing where the source is gone.
     pub fn point(&self, target: Option<Target>) {
         self.target.store(target.map(Arc::new));
     }
 
-    /// Takes events into the pipeline; `mode` is the source's own, if it has one.
+    /// Takes events into the pipeline; `mode` is the source's own, if it has one. `named` are the
+    /// rows whose id came from the publisher, ascending: of these, repeats are kept back. A source
+    /// that may have to publish again keeps a handle to the batch.
     ///
     /// # Errors
     /// [`Code::Overloaded`] or [`Code::Draining`]; nothing was taken then.
-    pub fn publish(&self, batch: Batch, mode: Option<AckMode>) -> Result<Receipt, Refusal> {
+    pub fn publish(
+        &self,
+        batch: impl Into<Arc<Batch>>,
+        named: &[u32],
+        mode: Option<AckMode>,
+    ) -> Result<Receipt, Refusal> {
+        let batch = batch.into();
         let gone = || Refusal::new(Code::Draining, "the source is going away");
         let mut target = self.target.load_full().ok_or_else(gone)?;
         let mode = mode.unwrap_or(target.ack);
         let sizes = (0..batch.len()).map(|row| batch.data.get(row).len());
         let (receipt, acks) = self.account.admit(sizes, mode)?;
-        let mut delivery = Delivery { batch: Arc::new(batch), acks, entry: target.entry };
+        let (batch, acks) = match &target.dedupe {
+            Some(dedupe) if !named.is_empty() => without_repeats(dedupe, batch, named, acks),
+            _ => (batch, acks),
+        };
+        if batch.is_empty() {
+            return Ok(receipt);
+        }
+        let mut delivery = Delivery { batch, acks, entry: target.entry };
         loop {
             match target.sender.send(delivery) {
                 Ok(()) => return Ok(receipt),
@@ -344,6 +393,18 @@ impl Outlet {
                 }
             }
         }
+    }
+}
+
+fn without_repeats(
+    dedupe: &Arc<Dedupe>,
+    batch: Arc<Batch>,
+    named: &[u32],
+    acks: Vec<Ack>,
+) -> (Arc<Batch>, Vec<Ack>) {
+    match dedupe.sift(&batch, named, acks) {
+        (None, acks) => (batch, acks),
+        (Some(rows), acks) => (Arc::new(batch.select(&rows)), acks),
     }
 }
 

@@ -182,7 +182,7 @@ async fn a_copy_is_settled_on_its_own() {
 fn an_outlet_that_leads_nowhere_takes_nothing() {
     let account = account();
     let outlet = Outlet::new(Arc::clone(&account));
-    assert_eq!(outlet.publish(batch(&["a"]), None).unwrap_err().code, Code::Draining);
+    assert_eq!(outlet.publish(batch(&["a"]), &[], None).unwrap_err().code, Code::Draining);
     assert_eq!(account.balance().received, 0);
 }
 
@@ -192,11 +192,11 @@ fn an_outlet_into_a_full_or_closed_edge_settles_what_it_took() {
     let outlet = Outlet::new(Arc::clone(&account));
     let (sender, inlet) = edge(Capacity { events: 1, bytes: 1_000 });
     outlet.point(Some(target(&sender)));
-    let receipt = outlet.publish(batch(&["a"]), None).unwrap();
+    let receipt = outlet.publish(batch(&["a"]), &[], None).unwrap();
     assert_eq!(receipt.answers(), [Answer::Pending]);
-    assert_eq!(outlet.publish(batch(&["b"]), None).unwrap_err().code, Code::Overloaded);
+    assert_eq!(outlet.publish(batch(&["b"]), &[], None).unwrap_err().code, Code::Overloaded);
     sender.close();
-    assert_eq!(outlet.publish(batch(&["c"]), None).unwrap_err().code, Code::Draining);
+    assert_eq!(outlet.publish(batch(&["c"]), &[], None).unwrap_err().code, Code::Draining);
     let balance = account.balance();
     assert_eq!((balance.unavailable, balance.in_flight, balance.lost), (2, 1, 0));
     drop(inlet);
@@ -207,14 +207,14 @@ fn an_outlet_asks_for_what_its_target_says_unless_the_source_says_more() {
     let account = account();
     let outlet = Outlet::new(Arc::clone(&account));
     let (sender, _inlet) = edge(ROOMY);
-    outlet.point(Some(Target { sender, entry: 0, ack: AckMode::Accepted }));
-    assert_eq!(outlet.publish(batch(&["a"]), None).unwrap().answers(), [Answer::Accepted]);
-    let settled = outlet.publish(batch(&["b"]), Some(AckMode::Settled)).unwrap();
+    outlet.point(Some(Target { sender, entry: 0, ack: AckMode::Accepted, dedupe: None }));
+    assert_eq!(outlet.publish(batch(&["a"]), &[], None).unwrap().answers(), [Answer::Accepted]);
+    let settled = outlet.publish(batch(&["b"]), &[], Some(AckMode::Settled)).unwrap();
     assert_eq!(settled.answers(), [Answer::Pending]);
 }
 
 fn target(sender: &Sender) -> Target {
-    Target { sender: sender.clone(), entry: 0, ack: AckMode::Settled }
+    Target { sender: sender.clone(), entry: 0, ack: AckMode::Settled, dedupe: None }
 }
 
 async fn consume(mut inlet: Inlet) -> Vec<String> {
@@ -240,7 +240,7 @@ async fn re_pointing_an_outlet_under_load_loses_and_reorders_nothing() {
         publishers.spawn(async move {
             for number in 0..EVENTS {
                 let id = format!("{publisher}.{number:05}");
-                let receipt = outlet.publish(batch(&[&id]), None).unwrap();
+                let receipt = outlet.publish(batch(&[&id]), &[], None).unwrap();
                 receipt.wait().await;
                 assert_eq!(receipt.answers(), [Answer::Settled(Outcome::Delivered, None)]);
             }

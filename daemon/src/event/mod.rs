@@ -8,6 +8,7 @@ mod codec;
 mod columns;
 pub mod cloudevents;
 pub mod encode;
+mod fields;
 pub mod id;
 pub mod json;
 pub mod pack;
@@ -15,6 +16,7 @@ pub mod pack;
 pub use batch::{Batch, Draft, Event};
 pub use columns::{Blobs, Extensions, NONE, Texts};
 pub use encode::write_cloudevent;
+pub use fields::{Column, Fields, Found};
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use thiserror::Error;
 
@@ -11,7 +12,8 @@ const CURSOR_LEN_MAX: usize = 40;
 /// Digits of an epoch in text.
 const BASE36: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
-/// Which life of a hub a sequence number belongs to; new with every start of the daemon.
+/// Which life of a hub a sequence number belongs to; new with every start of the daemon, unless the
+/// hub keeps its history on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch(u32);
 
@@ -22,6 +24,40 @@ impl Epoch {
     /// A new epoch, picked at random.
     pub fn random() -> Self {
         Self(fastrand::u32(1..))
+    }
+
+    /// The epoch of a hub whose journal has this one.
+    pub(super) fn of_journal(epoch: u64) -> Self {
+        // A journal's is drawn by chance, so any 32 bits of it tell it from another.
+        Self(((epoch ^ (epoch >> 32)) as u32).max(1))
+    }
+
+    /// The epoch that a daemon knows as `number`.
+    pub(super) fn of_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// As a number, for other daemons.
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// The epoch of a hub that learns it from its journal.
+#[derive(Debug)]
+pub(super) struct EpochCell(AtomicU32);
+
+impl EpochCell {
+    pub(super) fn new(epoch: Epoch) -> Self {
+        Self(AtomicU32::new(epoch.0))
+    }
+
+    pub(super) fn get(&self) -> Epoch {
+        Epoch(self.0.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set(&self, epoch: Epoch) {
+        self.0.store(epoch.0, Ordering::Relaxed);
     }
 }
 

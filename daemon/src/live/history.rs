@@ -33,19 +33,21 @@ pub(super) struct Entry {
     pub(super) at: Instant,
 }
 
-/// The newest events, with numbers that follow each other.
+/// The newest events, in the order of their numbers.
 #[derive(Debug)]
 pub(super) struct History {
     limits: HistoryLimits,
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// All events from this number on that there ever were are kept.
+    first: u64,
     /// The number that the next event gets.
     next: u64,
 }
 
 impl History {
     pub(super) fn new(limits: HistoryLimits) -> Self {
-        Self { limits, entries: VecDeque::new(), bytes: 0, next: 1 }
+        Self { limits, entries: VecDeque::new(), bytes: 0, first: 1, next: 1 }
     }
 
     /// Appends the event with the number [`next`](Self::next).
@@ -56,6 +58,22 @@ impl History {
         while self.entries.len() > self.limits.events_max || self.bytes > self.limits.bytes_max {
             self.forget_oldest();
         }
+    }
+
+    /// Gives the next event the number `next`. If that leaves a hole, all before it is forgotten:
+    /// who resumes from there is told.
+    pub(super) fn skip_to(&mut self, next: u64) {
+        if next > self.next {
+            self.entries.clear();
+            self.bytes = 0;
+            self.first = next;
+            self.next = next;
+        }
+    }
+
+    /// Gives the next event the number `next`; no event has one of the numbers between.
+    pub(super) fn pass_to(&mut self, next: u64) {
+        self.next = self.next.max(next);
     }
 
     /// Forgets what is too old.
@@ -73,9 +91,9 @@ impl History {
         self.next
     }
 
-    /// The number of the oldest event that is kept; that of the next event if none is.
+    /// The number from which on all events are kept.
     pub(super) fn first(&self) -> u64 {
-        self.next - self.entries.len() as u64
+        self.first
     }
 
     pub(super) fn len(&self) -> usize {
@@ -88,8 +106,7 @@ impl History {
 
     /// The events from number `from` on, as far as they are kept, and before `until`.
     pub(super) fn range(&self, from: u64, until: u64) -> impl DoubleEndedIterator<Item = &Entry> {
-        let first = self.first();
-        let place = |seq: u64| usize::try_from(seq.clamp(first, self.next) - first).unwrap_or(0);
+        let place = |seq: u64| self.entries.partition_point(|entry| entry.piece.first < seq);
         let end = place(until);
         self.entries.range(place(from).min(end)..end)
     }
@@ -97,6 +114,7 @@ impl History {
     fn forget_oldest(&mut self) {
         if let Some(entry) = self.entries.pop_front() {
             self.bytes -= entry.piece.text.len();
+            self.first = entry.piece.last() + 1;
         }
     }
 }

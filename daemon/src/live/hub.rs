@@ -4,64 +4,56 @@
 //! by everybody who gets it. Joining and publishing exclude each other, so whoever joins gets
 //! every event exactly once: from the history before that moment, from its queue after it.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::cursor::{Cursor, Epoch};
+use super::access::{Reason, Refusals};
+use super::cache::Cache;
+use super::cursor::{Cursor, Epoch, EpochCell};
+use super::echo::{self, SocketId};
 use super::filter::{Filter, Replay};
-use super::history::{Entry, History, HistoryLimits};
+use super::history::{Entry, History};
 use super::index::Index;
+use super::keeper::Keeper;
 use super::message::{Encoded, GapReason, Missed, Piece, Post, Writer, Written};
 use super::pattern::Pattern;
-use super::subscriber::{Pushed, QueueLimits, Subscriber};
+use super::rooms::Rooms;
+use super::settings::HubSettings;
+use super::subscriber::{Pushed, Subscriber};
 
 /// Events of the history that are looked at before the hub's lock is given back.
-const SCAN_MAX: u64 = 1_024;
-
-/// How a hub behaves.
-#[derive(Debug, Clone)]
-pub struct HubSettings {
-    /// How much of the past it keeps.
-    pub history: HistoryLimits,
-    /// How much waits for one subscriber, and what happens beyond.
-    pub queue: QueueLimits,
-    /// Channels and patterns that one connection may subscribe to.
-    pub channels_max: usize,
-    /// Origins whose pages may connect, `*` for all, beside the hub's own.
-    pub origins: Vec<String>,
-}
-
-impl Default for HubSettings {
-    fn default() -> Self {
-        Self {
-            history: HistoryLimits::default(),
-            queue: QueueLimits::default(),
-            channels_max: 64,
-            origins: Vec::new(),
-        }
-    }
-}
+const SCAN_MAX: usize = 1_024;
 
 /// One sequence of events over many channels, with its subscribers.
 #[derive(Debug)]
 pub struct Hub {
-    epoch: Epoch,
+    epoch: EpochCell,
     settings: HubSettings,
+    /// Where its events are kept and numbered, beside its memory.
+    keeper: Keeper,
     /// Held while a batch is handed out or a page of the history is read, never across an await,
     /// hence a std mutex.
     state: Mutex<State>,
     subscribers: AtomicUsize,
+    rooms: Rooms,
+    refusals: Refusals,
 }
 
 #[derive(Debug)]
-struct State {
-    history: History,
-    index: Index,
+pub(super) struct State {
+    pub(super) history: History,
+    pub(super) index: Index,
+    /// The last events of cache channels, for Pusher clients.
+    cache: Cache,
     counts: Counts,
+    /// Events before this number may have been lost on their way here.
+    pub(super) lost_before: u64,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -102,6 +94,8 @@ pub enum Start {
     Since(Cursor),
     /// With the newest events, this many.
     Last(usize),
+    /// With the last event of a cache channel, then live; for Pusher clients.
+    Cached,
 }
 
 /// What a subscription starts with.
@@ -113,6 +107,8 @@ pub struct Joined {
     pub replayed: usize,
     /// Events that were asked for and are gone.
     pub missed: Option<Missed>,
+    /// Whether the last event of the channel comes first.
+    pub is_cached: bool,
 }
 
 /// A part of the history, as far as a subscriber wants it.
@@ -127,13 +123,24 @@ pub(super) struct Page {
 impl Hub {
     /// A hub without events and subscribers, in a life of its own.
     pub fn new(settings: HubSettings) -> Self {
+        Self::with(settings, Keeper::Memory)
+    }
+
+    /// A hub whose life and numbers are those of its keeper.
+    pub(super) fn with(settings: HubSettings, keeper: Keeper) -> Self {
+        let is_own = matches!(keeper, Keeper::Memory);
+        let epoch = if is_own { Epoch::random() } else { Epoch::UNKNOWN };
         let history = History::new(settings.history);
-        let state = State { history, index: Index::default(), counts: Counts::default() };
+        let (index, cache, counts) = (Index::default(), Cache::default(), Counts::default());
+        let state = State { history, index, cache, counts, lost_before: 0 };
         Self {
-            epoch: Epoch::random(),
+            epoch: EpochCell::new(epoch),
             settings,
+            keeper,
             state: Mutex::new(state),
             subscribers: AtomicUsize::new(0),
+            rooms: Rooms::default(),
+            refusals: Refusals::default(),
         }
     }
 
@@ -142,9 +149,48 @@ impl Hub {
         &self.settings
     }
 
+    pub(super) fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
+    pub(super) fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// How often somebody was turned away for this reason.
+    pub fn refused(&self, reason: Reason) -> u64 {
+        self.refusals.get(reason)
+    }
+
     /// The life that it is in.
     pub fn epoch(&self) -> Epoch {
-        self.epoch
+        self.epoch.get()
+    }
+
+    pub(super) fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// Begins the life `epoch`, in which the next event is number `next`.
+    pub(super) fn begin(&self, epoch: Epoch, next: u64) {
+        self.begin_in(&mut self.lock(), epoch, next);
+    }
+
+    pub(super) fn begin_in(&self, state: &mut State, epoch: Epoch, next: u64) {
+        self.epoch.set(epoch);
+        state.history = History::new(self.settings.history);
+        state.history.skip_to(next);
+    }
+
+    /// The numbers of the oldest event that is kept and of the next one.
+    pub(super) fn kept(&self) -> Range<u64> {
+        let state = self.lock();
+        state.history.first()..state.history.next()
+    }
+
+    /// Passes over the numbers before `next`.
+    pub(super) fn skip_to(&self, next: u64) {
+        self.lock().history.skip_to(next);
     }
 
     /// The newest event.
@@ -153,17 +199,30 @@ impl Hub {
     }
 
     /// Gives every post its number and hands it to everybody who subscribes to its channel.
-    pub fn publish(&self, posts: &[Post<'_>]) -> Cursor {
+    pub(super) fn publish(&self, posts: &[Post<'_>]) -> Cursor {
+        self.publish_from(None, posts, Instant::now())
+    }
+
+    /// Hands posts from `at` to everybody who subscribes to their channels, with the numbers from
+    /// `first` on, or the next ones.
+    pub(super) fn publish_from(
+        &self,
+        first: Option<u64>,
+        posts: &[Post<'_>],
+        at: Instant,
+    ) -> Cursor {
         let encoded = Encoded::new(posts);
-        let now = Instant::now();
         let mut state = self.lock();
-        state.history.expire(now);
+        state.history.expire(Instant::now());
+        state.history.skip_to(first.unwrap_or(0));
         let mut start = 0;
         for run in posts.chunk_by(|one, other| one.channel == other.channel) {
-            self.publish_run(&mut state, &encoded, run, (start, now));
+            self.publish_run(&mut state, &encoded, run, (start, at));
             start += run.len();
         }
-        state.counts.published += posts.len() as u64;
+        if self.is_open() {
+            state.counts.published += posts.len() as u64;
+        }
         self.cursor_at(state.history.next() - 1)
     }
 
@@ -173,22 +232,32 @@ impl Hub {
         state: &mut State,
         encoded: &Encoded,
         run: &[Post<'_>],
-        (start, now): (usize, Instant),
+        (start, at): (usize, Instant),
     ) {
-        let State { history, index, counts } = state;
+        let State { history, index, cache, counts, .. } = state;
         let channel = run[0].channel;
         let name: Arc<str> = channel.as_str().into();
         let targets = index.find(channel.as_str());
         let mut seq = history.next();
+        if self.settings.has_app {
+            let mut push = |subscriber: &Subscriber, piece: &Piece| {
+                counts.note(subscriber.push(piece, self.settings.queue), piece);
+            };
+            if let Some(last) = echo::hand_out(run, seq, &targets, &mut push) {
+                cache.put(Arc::clone(&name), last, at);
+            }
+        }
+        let is_guarded = self.guards(channel.as_str());
         let mut hand_out = |written: Written| {
-            for subscriber in targets.iter().copied().flatten() {
+            let own = targets.iter().copied().flatten().filter(|own| own.socket().is_none());
+            for subscriber in own.filter(|_| !is_guarded) {
                 counts.note(subscriber.push(&written.piece, self.settings.queue), &written.piece);
             }
             for piece in written.singles {
-                history.push(Entry { channel: Arc::clone(&name), piece, at: now });
+                history.push(Entry { channel: Arc::clone(&name), piece, at });
             }
         };
-        let mut writer = Writer::new(encoded, channel, self.epoch);
+        let mut writer = Writer::new(encoded, channel, self.epoch());
         for row in start..start + run.len() {
             if let Some(full) = writer.add(row, seq) {
                 hand_out(full);
@@ -198,6 +267,27 @@ impl Hub {
         if let Some(rest) = writer.finish() {
             hand_out(rest);
         }
+    }
+
+    /// Hands `frame`, which is no event of the hub, to the Pusher clients on `channel`, except one.
+    pub(super) fn signal(&self, channel: &str, frame: &Bytes, except: Option<SocketId>) {
+        let state = self.lock();
+        let targets = state.index.find(channel);
+        for (subscriber, socket) in echo::listeners(&targets) {
+            if except != Some(socket) {
+                subscriber.push_signal(frame, self.settings.queue);
+            }
+        }
+    }
+
+    /// The last event of a cache channel as Pusher clients get it, and how long it stays.
+    pub(super) fn cached(&self, channel: &str) -> Option<(Bytes, Duration)> {
+        self.lock().cache.get(channel, Instant::now())
+    }
+
+    /// Whether `channel` is for Pusher clients alone, which show that they may subscribe to it.
+    pub(super) fn guards(&self, channel: &str) -> bool {
+        self.settings.has_app && echo::is_private(channel)
     }
 
     /// How the hub is.
@@ -215,10 +305,10 @@ impl Hub {
         }
     }
 
-    /// A subscriber that names no channel yet.
-    pub(super) fn enter(&self) -> Arc<Subscriber> {
+    /// A subscriber that names no channel yet; a Pusher client has a `socket`.
+    pub(super) fn enter(&self, socket: Option<SocketId>) -> Arc<Subscriber> {
         self.subscribers.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Subscriber::default())
+        Arc::new(Subscriber::new(socket))
     }
 
     /// Takes a subscriber out.
@@ -248,11 +338,19 @@ impl Hub {
             }
         }
         let mut missed = None;
+        let mut is_cached = false;
         match start {
             Start::Live => {}
+            Start::Cached => {
+                let channel = patterns.first().map_or("", Pattern::as_str);
+                if let Some((frame, _)) = state.cache.get(channel, Instant::now()) {
+                    subscriber.push_signal(&frame, self.settings.queue);
+                    is_cached = true;
+                }
+            }
             Start::Since(cursor) => {
                 missed = self.missed_since(&state.history, cursor);
-                let is_ours = cursor.epoch == self.epoch;
+                let is_ours = self.is_ours(&state.history, cursor);
                 let from = if is_ours { cursor.seq.saturating_add(1) } else { 1 };
                 replay.next = from.clamp(state.history.first(), next);
             }
@@ -269,7 +367,7 @@ impl Hub {
         if missed.is_some() {
             state.counts.gaps += 1;
         }
-        let joined = Joined { cursor: self.cursor_at(next - 1), replayed, missed };
+        let joined = Joined { cursor: self.cursor_at(next - 1), replayed, missed, is_cached };
         (joined, (replayed > 0).then_some(replay))
     }
 
@@ -291,7 +389,7 @@ impl Hub {
     /// Reads a page of `replay`.
     pub(super) fn read(&self, replay: &Replay, len_max: usize) -> Page {
         let mut state = self.lock();
-        let wants = |channel: &str, seq| replay.wants(channel, seq);
+        let wants = |channel: &str, seq| !self.guards(channel) && replay.wants(channel, seq);
         self.page(&mut state, (replay.next, replay.until), len_max, wants)
     }
 
@@ -304,7 +402,8 @@ impl Hub {
         len_max: usize,
     ) -> Page {
         let mut state = self.lock();
-        let wants = |channel: &str, seq| filter.wants(channel, seq);
+        let is_welcome = |channel: &str| subscriber.socket().is_some() || !self.guards(channel);
+        let wants = |channel: &str, seq| is_welcome(channel) && filter.wants(channel, seq);
         let until = state.history.next();
         let page = self.page(&mut state, (from, until), len_max, wants);
         subscriber.set_lag((page.next < until).then_some(page.next));
@@ -321,15 +420,18 @@ impl Hub {
         state.history.expire(Instant::now());
         let first = state.history.first().min(until);
         let missed = (from < first).then(|| Missed {
-            reason: GapReason::Slow,
+            reason: if from < state.lost_before { GapReason::Expired } else { GapReason::Slow },
             from: self.cursor_at(from - 1),
             until: self.cursor_at(first - 1),
         });
         let from = from.max(first);
-        let end = until.min(from.saturating_add(SCAN_MAX));
-        let mut page = Page { missed, pieces: Vec::new(), next: end };
+        let mut page = Page { missed, pieces: Vec::new(), next: until };
         let mut len = 0;
-        for entry in state.history.range(from, end) {
+        for (scanned, entry) in state.history.range(from, until).enumerate() {
+            if scanned == SCAN_MAX {
+                page.next = entry.piece.first;
+                break;
+            }
             if !wants(&entry.channel, entry.piece.first) {
                 continue;
             }
@@ -347,18 +449,24 @@ impl Hub {
 
     fn missed_since(&self, history: &History, cursor: Cursor) -> Option<Missed> {
         let until = self.cursor_at(history.first() - 1);
-        if cursor.epoch != self.epoch {
+        if !self.is_ours(history, cursor) {
             return Some(Missed { reason: GapReason::Restarted, from: cursor, until });
         }
         let is_gone = cursor.seq < until.seq;
         is_gone.then_some(Missed { reason: GapReason::Expired, from: cursor, until })
     }
 
-    fn cursor_at(&self, seq: u64) -> Cursor {
-        Cursor { epoch: self.epoch, seq }
+    /// Whether this hub gave out `cursor` in this life. A place that it has not reached is from
+    /// another, even if the name of the life is the same: its disk went back in time.
+    fn is_ours(&self, history: &History, cursor: Cursor) -> bool {
+        cursor.epoch == self.epoch() && cursor.seq < self.keeper.reach(history.next())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn cursor_at(&self, seq: u64) -> Cursor {
+        Cursor { epoch: self.epoch(), seq }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -376,34 +484,5 @@ impl Counts {
             Pushed::Dropped => self.dropped += u64::from(piece.count),
             Pushed::Known => {}
         }
-    }
-}
-
-/// All hubs of the daemon, by name.
-#[derive(Debug, Default)]
-pub struct Hubs {
-    hubs: BTreeMap<String, Arc<Hub>>,
-}
-
-impl Hubs {
-    /// Hubs with the names and settings of `weir.toml`.
-    pub fn new(settings: impl IntoIterator<Item = (String, HubSettings)>) -> Self {
-        let hub = |(name, settings)| (name, Arc::new(Hub::new(settings)));
-        Self { hubs: settings.into_iter().map(hub).collect() }
-    }
-
-    /// The hub `name`.
-    pub fn get(&self, name: &str) -> Option<Arc<Hub>> {
-        self.hubs.get(name).cloned()
-    }
-
-    /// The names of all hubs.
-    pub fn names(&self) -> Vec<&str> {
-        self.hubs.keys().map(String::as_str).collect()
-    }
-
-    /// All hubs with their names, in the order of the names.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Arc<Hub>)> {
-        self.hubs.iter().map(|(name, hub)| (name.as_str(), hub))
     }
 }

@@ -65,6 +65,12 @@ impl Index {
         found
     }
 
+    /// Calls `act` for every subscription; somebody may have several.
+    pub(super) fn for_each(&self, act: &mut impl FnMut(&Subscriber)) {
+        self.exact.values().flatten().for_each(|subscriber| act(subscriber));
+        self.patterns.for_each(act);
+    }
+
     /// How many channels are named exactly by somebody.
     pub(super) fn channels(&self) -> usize {
         self.exact.len()
@@ -91,6 +97,11 @@ impl Node {
                 node.find(&segments[skipped..], found);
             }
         }
+    }
+
+    fn for_each(&self, act: &mut impl FnMut(&Subscriber)) {
+        self.here.iter().for_each(|subscriber| act(subscriber));
+        self.next.values().for_each(|node| node.for_each(act));
     }
 
     fn remove(&mut self, segments: &[&str], subscriber: &Arc<Subscriber>) {

@@ -47,6 +47,11 @@ impl<'a> Channel<'a> {
         Ok(Self(name))
     }
 
+    /// Wraps a name that was checked before.
+    pub(super) fn known(name: &'a str) -> Self {
+        Self(name)
+    }
+
     /// The name as text.
     pub fn as_str(self) -> &'a str {
         self.0
@@ -86,6 +91,32 @@ impl Pattern {
     /// Whether it names `channel`.
     pub fn matches(&self, channel: &str) -> bool {
         if self.is_exact { *self.text == *channel } else { matches(&self.text, channel) }
+    }
+}
+
+impl Pattern {
+    /// Whether every channel that `other` names, this one names too. It may say no where that takes
+    /// a closer look, never yes where it is not so.
+    pub fn covers(&self, other: &Self) -> bool {
+        let segments = |pattern: &Self| -> Vec<String> {
+            pattern.text.split('.').map(str::to_owned).collect()
+        };
+        covers(&segments(self), &segments(other))
+    }
+}
+
+fn covers(wide: &[String], narrow: &[String]) -> bool {
+    match (wide.split_first(), narrow.split_first()) {
+        (None, None) => true,
+        (None, Some(_)) => false,
+        (Some((first, rest)), narrower) if first == "**" => {
+            covers(rest, narrow) || narrower.is_some_and(|(_, tail)| covers(wide, tail))
+        }
+        (Some(_), None) => false,
+        (Some((first, rest)), Some((segment, tail))) => {
+            let is_covered = segment != "**" && (first == "*" || first == segment);
+            is_covered && covers(rest, tail)
+        }
     }
 }
 

@@ -5,20 +5,22 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::future::pending;
 use futures_util::stream::unfold;
 use tokio::time::{Instant, sleep_until};
 
+use super::access::Admission;
 use super::hub::{Joined, Start};
 use super::message::FRAME_LEN_MAX;
 use super::pattern::Pattern;
-use super::protocol::sse;
+use super::protocol::{sse, weir};
 use super::subscription::{Next, Subscription};
 use crate::event::id::{IdBuffer, ulid};
 use crate::tasks::Stop;
 use crate::units::now_micros;
 
-/// How often a comment shows that the connection is alive; proxies cut after 30 s and more.
-const COMMENT_EVERY: Duration = Duration::from_secs(15);
+/// How often something shows that the connection is alive; proxies cut after 30 s and more.
+const SIGN_EVERY: Duration = Duration::from_secs(15);
 
 /// How long a page waits before it connects again, in milliseconds: between one and two of these,
 /// so that pages which lost a daemon together do not come back together.
@@ -30,9 +32,11 @@ const RETURN_SPREAD_MS: u64 = 5_000;
 struct Stream {
     subscription: Subscription,
     stop: Stop,
+    /// What the subscriber has shown; the stream ends with it.
+    admission: Admission,
     /// What is written first.
     head: Vec<u8>,
-    comment_at: Instant,
+    sign_at: Instant,
     has_ended: bool,
 }
 
@@ -40,6 +44,7 @@ struct Stream {
 pub(super) fn body(
     subscription: Subscription,
     (patterns, start, joined): (&[Pattern], Start, Joined),
+    admission: Admission,
     stop: Stop,
 ) -> Body {
     let mut head = Vec::new();
@@ -47,12 +52,13 @@ pub(super) fn body(
     let now = now_micros();
     let mut buffer = IdBuffer::default();
     let session = (ulid(now, &mut buffer), now / 1_000);
-    sse::write_welcome(session, joined.cursor, start != Start::Live, &mut head);
+    let place = (joined.cursor, start != Start::Live);
+    sse::write_welcome(session, SIGN_EVERY.as_secs(), place, &mut head);
     if let Some(missed) = &joined.missed {
         sse::write_gap(patterns, missed, &mut head);
     }
-    let comment_at = Instant::now() + COMMENT_EVERY;
-    let stream = Stream { subscription, stop, head, comment_at, has_ended: false };
+    let sign_at = Instant::now() + SIGN_EVERY;
+    let stream = Stream { subscription, stop, admission, head, sign_at, has_ended: false };
     Body::from_stream(unfold(stream, |mut stream| async move {
         let part = stream.next().await?;
         Some((Ok::<_, Infallible>(part), stream))
@@ -77,9 +83,16 @@ impl Stream {
                 self.has_ended = true;
                 sse::write_bye(fastrand::u64(..RETURN_SPREAD_MS), &mut out);
             }
-            () = sleep_until(self.comment_at) => sse::write_comment(&mut out),
+            () = reached(self.admission.deadline()) => {
+                self.has_ended = true;
+                let denied = self.admission.lapse();
+                sse::write_error(&weir::Refused::of(&denied), &mut out);
+            }
+            () = sleep_until(self.sign_at) => {
+                sse::write_sign_of_life(self.subscription.reached(), &mut out);
+            }
         }
-        self.comment_at = Instant::now() + COMMENT_EVERY;
+        self.sign_at = Instant::now() + SIGN_EVERY;
         Some(out.into())
     }
 
@@ -93,5 +106,13 @@ impl Stream {
             sse::write_piece(epoch, piece, out);
         }
         Some(())
+    }
+}
+
+/// Resolves at `deadline`, if there is one.
+pub(super) async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
     }
 }

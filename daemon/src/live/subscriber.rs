@@ -8,6 +8,9 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
+
+use super::echo::SocketId;
 use super::message::Piece;
 
 /// Room for pieces that an idle queue may keep.
@@ -19,6 +22,8 @@ pub enum SlowPolicy {
     /// It reads on from the history; what is no longer there is announced as a gap.
     #[default]
     Resume,
+    /// What waits longest is dropped and announced as a gap: it gets the newest events.
+    Latest,
     /// Its connection is closed.
     Disconnect,
 }
@@ -43,6 +48,8 @@ impl Default for QueueLimits {
 /// The hub's end of a subscription. The [`Subscription`](super::Subscription) takes from it.
 #[derive(Debug, Default)]
 pub(super) struct Subscriber {
+    /// Of a Pusher client.
+    socket: Option<SocketId>,
     /// Held for a push or a take only, hence a std mutex. Taken after the hub's, never before.
     queue: Mutex<Queue>,
 }
@@ -56,6 +63,8 @@ struct Queue {
     last: u64,
     /// The first event that did not fit.
     lag_from: Option<u64>,
+    /// The first and the last event that were dropped to make room for newer ones.
+    skipped: Option<(u64, u64)>,
     is_cut: bool,
     /// Set while the subscriber's task sleeps.
     sleeper: Option<Waker>,
@@ -77,6 +86,8 @@ pub(super) enum Pushed {
 pub(super) enum Taken {
     /// Writes these.
     Pieces(Vec<Piece>),
+    /// Tells that events from the first to the second are lost.
+    Skipped(u64, u64),
     /// Reads on from the history, from this event.
     Lagging(u64),
     /// Ends.
@@ -84,6 +95,16 @@ pub(super) enum Taken {
 }
 
 impl Subscriber {
+    /// A queue with nothing in it; `socket` is given for a Pusher client.
+    pub(super) fn new(socket: Option<SocketId>) -> Self {
+        Self { socket, ..Self::default() }
+    }
+
+    /// The Pusher client's socket, if it is one.
+    pub(super) fn socket(&self) -> Option<SocketId> {
+        self.socket
+    }
+
     /// Queues `piece` if it fits.
     pub(super) fn push(&self, piece: &Piece, limits: QueueLimits) -> Pushed {
         let mut queue = self.lock();
@@ -94,13 +115,17 @@ impl Subscriber {
         if queue.lag_from.is_some() || queue.is_cut {
             return Pushed::Dropped;
         }
+        if limits.policy == SlowPolicy::Latest {
+            queue.make_room(piece, limits);
+        }
         let events = queue.events + piece.count as usize;
         let bytes = queue.bytes + piece.text.len();
         let is_full = events > limits.events_max || bytes > limits.bytes_max;
         let pushed = if is_full && queue.events > 0 {
             match limits.policy {
                 SlowPolicy::Resume => queue.lag_from = Some(piece.first),
-                SlowPolicy::Disconnect => queue.is_cut = true,
+                // What is left in the queue cannot be dropped.
+                SlowPolicy::Latest | SlowPolicy::Disconnect => queue.is_cut = true,
             }
             Pushed::Dropped
         } else {
@@ -109,12 +134,40 @@ impl Subscriber {
             queue.waiting.push_back(piece.clone());
             Pushed::Queued
         };
-        let sleeper = queue.sleeper.take();
-        drop(queue);
-        if let Some(sleeper) = sleeper {
-            sleeper.wake();
-        }
+        wake(queue);
         pushed
+    }
+
+    /// Queues a frame that is no event of the hub and so cannot be read again: a subscriber that has
+    /// no room for it is cut off.
+    pub(super) fn push_signal(&self, frame: &Bytes, limits: QueueLimits) {
+        let mut queue = self.lock();
+        if queue.is_cut {
+            return;
+        }
+        let bytes = queue.bytes + frame.len();
+        if queue.events >= limits.events_max || bytes > limits.bytes_max {
+            queue.is_cut = true;
+        } else {
+            queue.events += 1;
+            queue.bytes = bytes;
+            queue.waiting.push_back(Piece { first: 0, count: 1, text: frame.clone() });
+        }
+        wake(queue);
+    }
+
+    /// Makes it read on from the history from event `from` on, unless it does from an older one.
+    pub(super) fn lag(&self, from: u64) {
+        let mut queue = self.lock();
+        queue.lag_from.get_or_insert(from);
+        wake(queue);
+    }
+
+    /// Cuts it off.
+    pub(super) fn cut(&self) {
+        let mut queue = self.lock();
+        queue.is_cut = true;
+        wake(queue);
     }
 
     /// Takes waiting pieces of about `len_max` bytes, or says what else is to be done.
@@ -122,6 +175,9 @@ impl Subscriber {
         let mut queue = self.lock();
         if queue.is_cut {
             return Poll::Ready(Taken::Cut);
+        }
+        if let Some((from, until)) = queue.skipped.take() {
+            return Poll::Ready(Taken::Skipped(from, until));
         }
         if queue.waiting.is_empty() {
             if let Some(from) = queue.lag_from {
@@ -151,6 +207,13 @@ impl Subscriber {
         Poll::Ready(Taken::Pieces(taken))
     }
 
+    /// Whether all that was pushed is taken.
+    pub(super) fn is_idle(&self) -> bool {
+        let queue = self.lock();
+        let is_whole = queue.lag_from.is_none() && queue.skipped.is_none();
+        queue.waiting.is_empty() && is_whole && !queue.is_cut
+    }
+
     /// Notes how far the subscriber has read on; `None` once it has all there is. To be called
     /// under the hub's lock, so that nothing is published meanwhile.
     pub(super) fn set_lag(&self, lag_from: Option<u64>) {
@@ -159,5 +222,31 @@ impl Subscriber {
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// Drops the oldest events until `piece` fits, or nothing is left that can be read as lost.
+    fn make_room(&mut self, piece: &Piece, limits: QueueLimits) {
+        while self.events + piece.count as usize > limits.events_max
+            || self.bytes + piece.text.len() > limits.bytes_max
+        {
+            // What has no number is no event of the hub.
+            let oldest = self.waiting.iter().position(|waiting| waiting.first > 0);
+            let Some(dropped) = oldest.and_then(|place| self.waiting.remove(place)) else { return };
+            self.events -= dropped.count as usize;
+            self.bytes -= dropped.text.len();
+            let from = self.skipped.map_or(dropped.first, |(from, _)| from);
+            self.skipped = Some((from, dropped.last()));
+        }
+    }
+}
+
+/// Gives `queue` back and wakes the subscriber's task if it sleeps.
+fn wake(mut queue: MutexGuard<'_, Queue>) {
+    let sleeper = queue.sleeper.take();
+    drop(queue);
+    if let Some(sleeper) = sleeper {
+        sleeper.wake();
     }
 }

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::{
-    Channel, Cursor, FRAME_LEN_MAX, GapReason, HistoryLimits, Hub, HubSettings, NameError, Next,
-    Pattern, Post, QueueLimits, SlowPolicy, Start, Subscription, TooMany,
+    Channel, Cursor, FRAME_LEN_MAX, GapReason, HistoryLimits, Hub, HubSettings, JoinError,
+    NameError, Next, Pattern, Post, QueueLimits, SlowPolicy, Start, Subscription,
 };
 use crate::event::{Batch, Draft};
 
@@ -105,6 +105,64 @@ fn patterns_match_by_segment() {
 }
 
 #[test]
+fn a_pattern_covers_what_names_no_more() {
+    let covers = |wide: &str, narrow: &str| {
+        Pattern::new(wide).unwrap().covers(&Pattern::new(narrow).unwrap())
+    };
+    for (wide, narrow) in [
+        ("a", "a"),
+        ("*", "a"),
+        ("*", "*"),
+        ("**", "**"),
+        ("**", "a.*.b"),
+        ("a.**", "a"),
+        ("a.**", "a.*"),
+        ("a.**", "a.**.b"),
+        ("**.b", "a.**.b"),
+        ("**.b.**", "*.b"),
+    ] {
+        assert!(covers(wide, narrow), "{wide} {narrow}");
+    }
+    for (wide, narrow) in [
+        ("a", "*"),
+        ("a", "b"),
+        ("*", "**"),
+        ("*", "a.b"),
+        ("a.*", "a"),
+        ("a.*", "a.**"),
+        ("a.**", "**"),
+        ("**.b", "**.c"),
+        ("**.b", "**"),
+    ] {
+        assert!(!covers(wide, narrow), "{wide} {narrow}");
+    }
+}
+
+#[test]
+fn covering_agrees_with_matching() {
+    let words = ["a", "b", "*", "**"];
+    let mut random = fastrand::Rng::with_seed(11);
+    let mut covered = 0;
+    for _ in 0..20_000 {
+        let mut pick = |from: &[&str]| {
+            let len = random.usize(1..=4);
+            let segments: Vec<_> = (0..len).map(|_| from[random.usize(..from.len())]).collect();
+            segments.join(".")
+        };
+        let (Ok(wide), Ok(narrow)) = (Pattern::new(&pick(&words)), Pattern::new(&pick(&words)))
+        else {
+            continue;
+        };
+        let channel = pick(&words[..2]);
+        if wide.covers(&narrow) && narrow.matches(&channel) {
+            covered += 1;
+            assert!(wide.matches(&channel), "{wide:?} {narrow:?} {channel}");
+        }
+    }
+    assert!(covered > 500, "only {covered}");
+}
+
+#[test]
 fn names_with_odd_characters_are_refused() {
     assert_eq!(Channel::new(""), Err(NameError::Length));
     assert_eq!(Channel::new(&"a".repeat(201)), Err(NameError::Length));
@@ -164,6 +222,20 @@ fn a_cursor_resumes_any_set_of_channels() {
     let joined = subscription.join(&patterns(&["**"]), Start::Since(cursor)).unwrap();
     assert_eq!(joined.replayed, 1, "what came already does not come again");
     assert_eq!(taken(&mut subscription), [5]);
+}
+
+#[test]
+fn whoever_has_all_is_told_how_far_the_hub_has_come() {
+    let hub = hub(HubSettings::default());
+    publish(&hub, &["a", "b"]);
+    let mut subscription = Subscription::new(Arc::clone(&hub));
+    subscription.join(&patterns(&["a"]), Start::Last(1)).unwrap();
+    assert_eq!(subscription.reached(), None, "the past is still to come");
+    assert_eq!(taken(&mut subscription), [1]);
+    let newest = publish(&hub, &["b", "b"]);
+    assert_eq!(subscription.reached(), Some(newest), "nothing of that was wanted");
+    publish(&hub, &["a"]);
+    assert_eq!(subscription.reached(), None);
 }
 
 #[test]
@@ -231,12 +303,32 @@ fn a_slow_subscriber_is_cut_where_the_hub_says_so() {
 }
 
 #[test]
+fn a_slow_subscriber_gets_the_newest_where_the_hub_says_so() {
+    let queue = QueueLimits { events_max: 4, policy: SlowPolicy::Latest, ..QueueLimits::default() };
+    let hub = hub(HubSettings { queue, ..HubSettings::default() });
+    let mut subscription = Subscription::new(Arc::clone(&hub));
+    subscription.join(&patterns(&["**"]), Start::Live).unwrap();
+    for _ in 0..10 {
+        publish(&hub, &["a"]);
+    }
+    let mut got = Got::default();
+    take(&mut subscription, &mut got);
+    let expected = Got { seqs: vec![7, 8, 9, 10], gaps: vec![(1, 6)], is_cut: false };
+    assert_eq!(got, expected);
+    publish(&hub, &["a"]);
+    assert_eq!(taken(&mut subscription), [11]);
+}
+
+#[test]
 fn a_connection_has_a_limit_of_channels() {
     let hub = hub(HubSettings { channels_max: 2, ..HubSettings::default() });
     let mut subscription = Subscription::new(hub);
     subscription.join(&patterns(&["a", "b"]), Start::Live).unwrap();
     assert!(subscription.join(&patterns(&["a"]), Start::Live).is_ok());
-    assert_eq!(subscription.join(&patterns(&["c"]), Start::Live), Err(TooMany { max: 2 }));
+    assert_eq!(
+        subscription.join(&patterns(&["c"]), Start::Live),
+        Err(JoinError::TooMany { max: 2 })
+    );
 }
 
 #[test]

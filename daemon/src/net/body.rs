@@ -20,6 +20,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::budget::Lease;
+
 /// Largest window that a zstd body may ask for, as a power of two: the 8 MiB that RFC 8878 tells
 /// decoders to support.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
@@ -69,6 +71,9 @@ pub enum BodyError {
     /// It inflates to more than it may.
     #[error("the body decompresses to more than {0} bytes")]
     Bomb(usize),
+    /// There is no memory for it now.
+    #[error("the daemon holds as much as it may")]
+    Overloaded,
     /// It comes too slowly.
     #[error("the body came too slowly")]
     TooSlow,
@@ -83,7 +88,7 @@ pub enum BodyError {
     Broken(#[source] hyper::Error),
 }
 
-/// Reads `body` and undoes the encoding that `headers` name.
+/// Reads `body` and undoes the encoding that `headers` name; `lease` grows with it.
 ///
 /// # Errors
 /// What limit it broke; the rest of the body is not read then.
@@ -91,6 +96,7 @@ pub async fn read_body(
     headers: &HeaderMap,
     body: Incoming,
     limits: &BodyLimits,
+    lease: &mut Lease,
 ) -> Result<Bytes, BodyError> {
     let encoding = Encoding::of(headers)?;
     let announced = body.size_hint().lower();
@@ -100,17 +106,22 @@ pub async fn read_body(
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    let mut collect = Collect::new(body, *limits);
+    let mut collect = Collect::new(body, *limits, lease);
     let bytes = poll_fn(|cx| collect.poll(cx)).await?;
     match encoding {
         None => Ok(bytes),
-        Some(encoding) => decompress(encoding, &bytes, limits).await,
+        Some(encoding) => {
+            let inflated = decompress(encoding, &bytes, limits, lease).await?;
+            lease.shrink(bytes.len());
+            Ok(inflated)
+        }
     }
 }
 
 /// A body on its way in.
-struct Collect {
+struct Collect<'a> {
     body: Incoming,
+    lease: &'a mut Lease,
     limits: BodyLimits,
     first: Bytes,
     all: BytesMut,
@@ -126,10 +137,10 @@ struct Slow {
     alarm: Pin<Box<Sleep>>,
 }
 
-impl Collect {
-    fn new(body: Incoming, limits: BodyLimits) -> Self {
+impl<'a> Collect<'a> {
+    fn new(body: Incoming, limits: BodyLimits, lease: &'a mut Lease) -> Self {
         let (first, all) = (Bytes::new(), BytesMut::new());
-        Self { body, limits, first, all, received: 0, has_yielded: false, slow: None }
+        Self { body, lease, limits, first, all, received: 0, has_yielded: false, slow: None }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, BodyError>> {
@@ -145,6 +156,9 @@ impl Collect {
             self.received += piece.len();
             if self.received > self.limits.bytes_max {
                 return Poll::Ready(Err(BodyError::TooLarge(self.limits.bytes_max)));
+            }
+            if !self.lease.grow(piece.len()) {
+                return Poll::Ready(Err(BodyError::Overloaded));
             }
             self.keep(piece);
             if self.body.is_end_stream() {
@@ -246,45 +260,65 @@ async fn decompress(
     encoding: Encoding,
     bytes: &[u8],
     limits: &BodyLimits,
+    lease: &mut Lease,
 ) -> Result<Bytes, BodyError> {
     let by_ratio = bytes.len().saturating_mul(limits.ratio_max).max(RATIO_EXEMPT);
     let max = limits.decompressed_max.min(by_ratio);
     let (inflated, rest) = match encoding {
         Encoding::Gzip => {
             let mut decoder = GzipDecoder::new(bytes);
-            (inflate(&mut decoder, max).await, decoder.into_inner())
+            (inflate(&mut decoder, max, lease).await, decoder.into_inner())
         }
         Encoding::Zstd => {
             let window = DParameter::window_log_max(ZSTD_WINDOW_LOG_MAX);
             let mut decoder = ZstdDecoder::with_params(bytes, &[window]);
-            (inflate(&mut decoder, max).await, decoder.into_inner())
+            (inflate(&mut decoder, max, lease).await, decoder.into_inner())
         }
         Encoding::Brotli => {
             let mut decoder = BrotliDecoder::new(bytes);
-            (inflate(&mut decoder, max).await, decoder.into_inner())
+            (inflate(&mut decoder, max, lease).await, decoder.into_inner())
         }
         Encoding::Deflate => {
             let mut decoder = ZlibDecoder::new(bytes);
-            (inflate(&mut decoder, max).await, decoder.into_inner())
+            (inflate(&mut decoder, max, lease).await, decoder.into_inner())
         }
     };
     let malformed = || BodyError::Malformed(encoding.name());
-    let inflated = inflated.map_err(|_unspecific| malformed())?.ok_or(BodyError::Bomb(max))?;
+    let inflated = match inflated.map_err(|_unspecific| malformed())? {
+        Inflated::All(inflated) => inflated,
+        Inflated::TooLarge => return Err(BodyError::Bomb(max)),
+        Inflated::NoRoom => return Err(BodyError::Overloaded),
+    };
     // A second member would be dropped without a word.
     if rest.is_empty() { Ok(inflated) } else { Err(malformed()) }
 }
 
-/// Reads `decoder` to its end; `None` if that is more than `max` bytes.
-async fn inflate(decoder: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<Option<Bytes>> {
+/// What decompression came to.
+enum Inflated {
+    All(Bytes),
+    TooLarge,
+    NoRoom,
+}
+
+/// Reads `decoder` to its end, at most `max` bytes of it.
+async fn inflate(
+    decoder: &mut (impl AsyncRead + Unpin),
+    max: usize,
+    lease: &mut Lease,
+) -> io::Result<Inflated> {
     let mut inflated = BytesMut::new();
     let mut next_turn = DECOMPRESS_STEP;
     loop {
         inflated.reserve(4_096);
-        if decoder.read_buf(&mut inflated).await? == 0 {
-            return Ok(Some(inflated.freeze()));
+        let read = decoder.read_buf(&mut inflated).await?;
+        if read == 0 {
+            return Ok(Inflated::All(inflated.freeze()));
         }
         if inflated.len() > max {
-            return Ok(None);
+            return Ok(Inflated::TooLarge);
+        }
+        if !lease.grow(read) {
+            return Ok(Inflated::NoRoom);
         }
         if inflated.len() > next_turn {
             next_turn = inflated.len() + DECOMPRESS_STEP;

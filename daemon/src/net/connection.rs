@@ -9,10 +9,12 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1::{Builder, UpgradeableConnection};
 use hyper::service::Service;
 use hyper::{Response, StatusCode};
@@ -25,6 +27,7 @@ use tracing::debug;
 use super::pace::{Deadlines, Pace, Phase, Socket};
 use super::stats::{Cut, ListenerStats};
 use super::{Peer, ReplyFuture, Request, SharedRoutes, problem};
+use crate::budget::{Budget, Stage};
 
 /// Largest head; many proxies send no larger ones either.
 const HEAD_MAX: usize = 16 << 10;
@@ -34,6 +37,9 @@ const BUFFER_MAX: usize = 32 << 10;
 
 /// Longest path and query.
 const TARGET_MAX: usize = 8 << 10;
+
+/// Between a reply and the next request while memory is tight.
+const IDLE_TIGHT: Duration = Duration::from_secs(1);
 
 /// What a connection is told whose head was too slow.
 const TOO_SLOW: &[u8] =
@@ -46,6 +52,7 @@ pub(super) struct Site {
     pub(super) routes: SharedRoutes,
     pub(super) deadlines: Deadlines,
     pub(super) stats: Arc<ListenerStats>,
+    pub(super) budget: Arc<Budget>,
     is_draining: AtomicBool,
     /// Told once when the drain begins; every connection waits for it.
     draining: Notify,
@@ -56,10 +63,17 @@ impl Site {
         name: String,
         routes: SharedRoutes,
         deadlines: Deadlines,
-        stats: Arc<ListenerStats>,
+        (stats, budget): (Arc<ListenerStats>, Arc<Budget>),
     ) -> Self {
         let is_draining = AtomicBool::new(false);
-        Self { name, routes, deadlines, stats, is_draining, draining: Notify::new() }
+        Self { name, routes, deadlines, stats, budget, is_draining, draining: Notify::new() }
+    }
+
+    /// The deadlines in force: with little memory left, nobody keeps a connection for long unused.
+    fn deadlines(&self) -> Deadlines {
+        let Deadlines { head, idle, write } = self.deadlines;
+        let is_tight = self.budget.stage() >= Stage::Tight;
+        Deadlines { head, idle: if is_tight { idle.min(IDLE_TIGHT) } else { idle }, write }
     }
 
     /// Asks every connection to close after the request at hand.
@@ -132,7 +146,7 @@ async fn drive(http: &mut Http, pace: &Pace, site: &Site) -> End {
             }
             Pin::new(&mut *http).graceful_shutdown();
         }
-        alarm.poll(cx, pace, &site.deadlines).map(End::Cut)
+        alarm.poll(cx, pace, &site.deadlines()).map(End::Cut)
     })
     .await
 }
@@ -249,10 +263,17 @@ impl Future for Answering {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        this.reply.as_mut().poll(cx).map(|reply| {
-            this.site.stats.answered(reply.status());
+        this.reply.as_mut().poll(cx).map(|mut reply| {
+            let status = reply.status();
+            this.site.stats.answered(status);
+            let is_unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
             if let Some(Turn(pace)) = &this.turn {
-                pace.refuse(reply.status().is_client_error());
+                pace.refuse(status.is_client_error() || is_unavailable);
+            }
+            // Whoever is served keeps the connection: a new one would cost both ends more.
+            if is_unavailable && this.site.budget.stage() >= Stage::Tight {
+                let close = HeaderValue::from_static("close");
+                reply.headers_mut().entry(CONNECTION).or_insert(close);
             }
             let turn = this.turn.take();
             Ok(reply.map(|body| Answered { body, _turn: turn }))

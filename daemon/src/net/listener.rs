@@ -1,8 +1,8 @@
 //! A named listener: accepts connections for as long as the daemon lives.
 //!
 //! It outlives every reload; what it serves is whatever the shared routes hold at the time of a
-//! request. Connections beyond the cap are told so and closed, and running out of descriptors
-//! pauses the accept loop for a moment instead of stopping it.
+//! request. Connections beyond the cap, or beyond the memory there is, are told so and closed, and
+//! running out of descriptors pauses the accept loop for a moment instead of stopping it.
 
 use std::fs;
 use std::io;
@@ -19,6 +19,7 @@ use super::connection::{Site, converse};
 use super::pace::Deadlines;
 use super::stats::ListenerStats;
 use super::{Peer, SharedRoutes};
+use crate::budget::{Budget, Stage};
 use crate::tasks::{Stop, Tasks};
 
 /// Connections that the system may hold ready for us.
@@ -32,10 +33,6 @@ const RESERVED_DESCRIPTORS: usize = 128;
 
 /// What the descriptors allow where nobody can say how many there are.
 const DESCRIPTORS_ASSUMED: usize = 1_024;
-
-/// What a connection beyond the cap is told.
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\
-    retry-after: 2\r\ncontent-length: 0\r\n\r\n";
 
 /// What one listener allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +57,7 @@ pub struct Listener {
     socket: TcpListener,
     limits: ListenerLimits,
     stats: Arc<ListenerStats>,
+    budget: Arc<Budget>,
 }
 
 impl Listener {
@@ -72,8 +70,9 @@ impl Listener {
         for address in lookup_host(address).await? {
             match listen(address) {
                 Ok(socket) => {
-                    let (limits, stats) = (ListenerLimits::default(), Arc::default());
-                    return Ok(Self { name: name.to_owned(), socket, limits, stats });
+                    let (limits, name) = (ListenerLimits::default(), name.to_owned());
+                    let (stats, budget) = (Arc::default(), Arc::default());
+                    return Ok(Self { name, socket, limits, stats, budget });
                 }
                 Err(error) => last = error,
             }
@@ -85,6 +84,13 @@ impl Listener {
     #[must_use]
     pub fn with_limits(mut self, limits: ListenerLimits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Refuses connections while `budget` is used up.
+    #[must_use]
+    pub fn with_budget(mut self, budget: &Arc<Budget>) -> Self {
+        self.budget = Arc::clone(budget);
         self
     }
 
@@ -106,8 +112,8 @@ impl Listener {
     /// Then no more are accepted, the requests at hand are answered, and idle connections close;
     /// `tasks.ended` waits for that.
     pub fn serve(self, routes: SharedRoutes, tasks: &Tasks, stop: Stop) {
-        let Self { name, socket, limits, stats } = self;
-        let site = Arc::new(Site::new(name, routes, limits.deadlines, stats));
+        let Self { name, socket, limits, stats, budget } = self;
+        let site = Arc::new(Site::new(name, routes, limits.deadlines, (stats, budget)));
         let accepting = Accepting {
             socket,
             site,
@@ -152,9 +158,11 @@ impl Accepting {
     }
 
     fn greet(&self, stream: TcpStream, address: SocketAddr) {
-        let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
+        let permit = Arc::clone(&self.free).try_acquire_owned().ok();
+        let permit = permit.filter(|_| !self.site.budget.refuses(Stage::Closed));
+        let Some(permit) = permit else {
             self.site.stats.turned_away();
-            drop(stream.try_write(TOO_MANY));
+            drop(stream.try_write(too_many().as_bytes()));
             return;
         };
         // Replies are written whole, so waiting for more would only delay them.
@@ -166,6 +174,16 @@ impl Accepting {
         });
         drop(handle);
     }
+}
+
+/// What a connection beyond the cap, or beyond the memory there is, is told. Not all come back at
+/// the same time.
+fn too_many() -> String {
+    let pause = fastrand::u16(1..=5);
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: {pause}\r\n\
+         content-length: 0\r\n\r\n"
+    )
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -142,9 +142,10 @@ impl Socket {
     /// Reads what the other end still sends, to its end. Closing a socket that holds unread bytes
     /// would take the last reply away from the other end.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut scratch = [0; 4_096];
-        // Not without end: whoever is faster than this loop is cut off.
-        for _ in 0..64 {
+        let mut scratch = [0; 16 << 10];
+        // Not without end: whoever is faster than this loop is cut off. It takes a whole body of
+        // a source's usual limit, so that who was refused at its head hears why.
+        for _ in 0..128 {
             let mut unread = ReadBuf::new(&mut scratch);
             ready!(Pin::new(&mut self.stream).poll_read(cx, &mut unread))?;
             if unread.filled().is_empty() {

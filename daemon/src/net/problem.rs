@@ -8,6 +8,7 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 
 use super::Reply;
+use crate::ack::Code;
 
 /// Media type of a problem document.
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -31,4 +32,18 @@ pub fn problem(status: StatusCode, code: &str, detail: &str) -> Reply {
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, PROBLEM_JSON);
     reply
+}
+
+/// The status that a verdict has over HTTP.
+pub fn status_of(code: Code) -> StatusCode {
+    match code {
+        Code::BadRequest => StatusCode::BAD_REQUEST,
+        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::Rejected => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::Unroutable => StatusCode::BAD_GATEWAY,
+        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::Overloaded | Code::Draining | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
+    }
 }

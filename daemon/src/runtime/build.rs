@@ -5,17 +5,21 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::ack::{Account, AckMode, Limits};
+use super::repeats;
+use crate::ack::{Account, AckMode, Dedupe, Limits};
 use crate::chain::{Step, StepStats};
 use crate::component::{
-    BuildContext, BuildError, Health, Host, PipelineName, RunnableSink, RunnableSource,
+    BuildContext, BuildError, Health, Host, Leavings, PipelineName, RunnableSink, RunnableSource,
 };
-use crate::config::{Fault, Pipeline, SinkSpec, SourceSpec, TransformSpec};
+use crate::config::{Fault, Pipeline, SinkSpec, SourceSpec, TableSpec, TransformSpec};
 use crate::edge::Outlet;
 use crate::graph::Graph;
+use crate::lookup::LookupTable;
 use crate::net::Mount;
 use crate::runtime::StepView;
-use crate::wasm::{Artifact, LoadError, StepSetup, WasmTransform};
+use crate::spool::Spool;
+use crate::store::{EXTENSION, State};
+use crate::wasm::{Artifact, KV, LOOKUP, Lends, LoadError, StepMetrics, StepSetup, WasmTransform};
 
 /// What pipelines are built with.
 #[derive(Debug)]
@@ -36,12 +40,15 @@ pub struct Built {
     pub(super) graph: Graph,
     pub(super) account: Arc<Account>,
     pub(super) ack: AckMode,
+    pub(super) dedupe: Option<Arc<Dedupe>>,
     pub(super) sources: Vec<BuiltSource>,
     pub(super) steps: Vec<Step>,
     pub(super) step_views: Vec<StepView>,
     pub(super) sinks: Vec<BuiltSink>,
     /// What its sources serve, each with the place of its source in the file.
     pub mounts: Vec<(Mount, Range<usize>)>,
+    /// What its author may not want.
+    pub warnings: Vec<Fault>,
 }
 
 pub(super) struct BuiltSource {
@@ -55,6 +62,7 @@ pub(super) struct BuiltSource {
 pub(super) struct BuiltSink {
     pub(super) spec: SinkSpec,
     pub(super) sink: Box<dyn RunnableSink>,
+    pub(super) spool: Option<Arc<Spool>>,
     pub(super) health: Arc<Health>,
 }
 
@@ -75,14 +83,20 @@ pub fn build(
     workshop: &Workshop<'_>,
 ) -> Result<Built, Vec<Fault>> {
     let name = pipeline.name.clone();
-    let account = workshop.host.lent.borrow(name.as_str(), || Account::new(Limits::default()));
+    let host = workshop.host;
+    let books = || Account::new(Limits::default()).within(&host.budget);
+    let account = host.lent.borrow(name.as_str(), books);
     let mut faults = Vec::new();
     let mut mounts = Vec::new();
+    let mut warnings = Vec::new();
     let mut sources = Vec::new();
     for spec in &pipeline.sources {
         match build_source(spec, &account, workshop) {
             Ok((source, own)) => {
-                mounts.extend(own.into_iter().map(|mount| (mount, spec.span.clone())));
+                mounts.extend(own.mounts.into_iter().map(|mount| (mount, spec.span.clone())));
+                let own = own.warnings.into_iter().map(|warning| spec.settings.locate(warning));
+                warnings
+                    .extend(own.map(|warning| pipeline.file.warning(warning, spec.span.clone())));
                 sources.push(source);
             }
             Err(errors) => faults.extend(located(pipeline, errors, &spec.span)),
@@ -91,7 +105,7 @@ pub fn build(
     let mut steps = Vec::new();
     let mut step_views = Vec::new();
     for (spec, links) in pipeline.transforms.iter().zip(&graph.links) {
-        match build_step(spec, workshop) {
+        match build_step(spec, pipeline, workshop) {
             Ok((mut step, view)) => {
                 step.links = links.clone();
                 steps.push(step);
@@ -112,6 +126,10 @@ pub fn build(
     }
     let is_durable = pipeline.sinks.iter().any(|sink| sink.kind.is_durable);
     let ack = if is_durable { AckMode::Settled } else { AckMode::Routed };
+    let dedupe = pipeline.dedupe.map(|settings| {
+        let recall = || repeats::recall(&workshop.host.data_dir, &name, settings);
+        workshop.host.lent.borrow(name.as_str(), recall)
+    });
     let pipeline = Arc::clone(pipeline);
     Ok(Built {
         name,
@@ -120,11 +138,13 @@ pub fn build(
         graph,
         account,
         ack,
+        dedupe,
         sources,
         steps,
         step_views,
         sinks,
         mounts,
+        warnings,
     })
 }
 
@@ -140,7 +160,7 @@ fn build_source(
     spec: &SourceSpec,
     account: &Arc<Account>,
     workshop: &Workshop<'_>,
-) -> Result<(BuiltSource, Vec<Mount>), Vec<BuildError>> {
+) -> Result<(BuiltSource, Leavings), Vec<BuildError>> {
     let host = workshop.host;
     // The outlet is lent by name, so a handler that is under way finds the next generation.
     let outlet = host.lent.borrow(&spec.id.to_string(), || Outlet::new(Arc::clone(account)));
@@ -148,17 +168,23 @@ fn build_source(
     let source = spec.kind.build(&spec.settings, &cx)?;
     let health = cx.health();
     let built = BuiltSource { spec: spec.clone(), source, outlet, health };
-    Ok((built, cx.into_mounts()))
+    Ok((built, cx.into_leavings()))
 }
 
 fn build_sink(spec: &SinkSpec, workshop: &Workshop<'_>) -> Result<BuiltSink, Vec<BuildError>> {
-    let cx = BuildContext::for_sink(&spec.id, workshop.host);
+    let host = workshop.host;
+    let cx = BuildContext::for_sink(&spec.id, host).spooled(spec.spool.is_some());
     let sink = spec.kind.build(&spec.settings, &cx)?;
-    Ok(BuiltSink { spec: spec.clone(), sink, health: cx.health() })
+    let spool = spec.spool.map(|settings| {
+        let make = || Spool::new(&spec.id, &host.data_dir, settings);
+        host.lent.borrow(&spec.id.to_string(), make)
+    });
+    Ok(BuiltSink { spec: spec.clone(), sink, spool, health: cx.health() })
 }
 
 fn build_step(
     spec: &TransformSpec,
+    pipeline: &Pipeline,
     workshop: &Workshop<'_>,
 ) -> Result<(Step, StepView), BuildError> {
     let artifact = workshop.plugins.get(&spec.plugin).expect("plugins are loaded before");
@@ -167,7 +193,9 @@ fn build_step(
         config_json: spec.config_json.clone(),
         limits: spec.limits,
         grants: spec.grants.clone(),
+        lends: lends(spec, pipeline, workshop.host),
     };
+    let metrics = Arc::clone(&setup.lends.metrics);
     let transform = WasmTransform::new(artifact, setup).map_err(|error| {
         let place = if error.is_configuration() { &spec.config_span } else { &spec.plugin_span };
         unusable(&error).at(place.clone())
@@ -177,6 +205,7 @@ fn build_step(
         id: spec.id.clone(),
         transform: Box::new(transform),
         on_error: spec.on_error,
+        rescue: None,
         links: crate::chain::Links::default(),
         stats: Arc::clone(&stats),
     };
@@ -185,8 +214,31 @@ fn build_step(
         plugin: spec.plugin.clone(),
         plugin_digest: artifact.digest().to_owned(),
         stats,
+        metrics,
     };
     Ok((step, view))
+}
+
+/// What the step may use; all of it outlives a reload.
+fn lends(spec: &TransformSpec, pipeline: &Pipeline, host: &Host) -> Lends {
+    let id = spec.id.to_string();
+    let grants = |name: &str| spec.grants.iter().any(|grant| grant == name);
+    let metrics = host.lent.borrow(&id, StepMetrics::default);
+    let tables = pipeline.tables.iter().filter(|_| grants(LOOKUP));
+    let tables = tables.map(|table| (table.name.clone(), lookup_table(table, pipeline, host)));
+    let file = || host.data_dir.join("state").join(format!("{id}.{EXTENSION}"));
+    let state = if grants(KV) {
+        host.lent.borrow(&id, || State::new(file()))
+    } else {
+        Arc::new(State::volatile())
+    };
+    Lends { metrics, tables: tables.collect(), state }
+}
+
+/// The table that `spec` declares; the same one for as long as somebody uses it.
+pub fn lookup_table(spec: &TableSpec, pipeline: &Pipeline, host: &Host) -> Arc<LookupTable> {
+    let key = LookupTable::identity(pipeline.name.as_str(), &spec.name, &spec.settings);
+    host.lent.borrow(&key, || LookupTable::new(spec.settings.clone()))
 }
 
 /// What an operator is told about a plugin that cannot be used.

@@ -6,12 +6,16 @@
 
 mod build;
 mod drain;
+mod repeats;
+mod replay;
+mod rescue;
 mod running;
 mod supervise;
 mod view;
 
-pub use build::{Built, Workshop, build, unusable};
+pub use build::{Built, Workshop, build, lookup_table, unusable};
 pub use drain::DRAIN_LIMIT;
+pub use replay::{Range, Replay, Replayed, replay};
 pub use view::{ComponentView, PipelineView, Role, StepView, View};
 
 use std::collections::BTreeMap;
@@ -20,11 +24,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::task::JoinHandle;
+use tracing::warn;
 
 use crate::component::{Host, PipelineName};
 use crate::net::{Mount, Routes, SharedRoutes};
+use crate::spool::LeftBehind;
 use crate::tasks::Tasks;
 use running::Running;
+
+/// How long it may take to write down which events came lately.
+const REPEATS_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long what was refused at the end may take to be kept.
+const DEAD_LIMIT: Duration = Duration::from_secs(5);
 
 /// The pipelines in force and the way to replace them.
 #[derive(Debug)]
@@ -40,6 +53,7 @@ pub struct Runtime {
     draining: Arc<AtomicUsize>,
     /// The tasks that wait for them.
     drains: Tasks,
+    left_behind: Arc<LeftBehind>,
 }
 
 impl Runtime {
@@ -54,6 +68,7 @@ impl Runtime {
             view: Arc::default(),
             draining: Arc::default(),
             drains: Tasks::default(),
+            left_behind: Arc::default(),
         };
         runtime.swap_routes();
         runtime
@@ -85,7 +100,7 @@ impl Runtime {
         for built in built {
             let name = built.name.clone();
             let old = self.pipelines.remove(&name);
-            let running = Running::start(built, &self.host, old.as_ref());
+            let running = Running::start(built, &self.host, self.generation, old.as_ref());
             replaced.extend(old);
             self.pipelines.insert(name, running);
         }
@@ -94,10 +109,12 @@ impl Runtime {
         for running in self.pipelines.values() {
             running.take_over();
         }
+        let mut retired = Vec::new();
         for old in replaced {
-            self.retire(old);
+            retired.push(self.retire(old));
         }
         self.publish_view();
+        self.look_for_spools(retired);
         self.generation
     }
 
@@ -106,11 +123,25 @@ impl Runtime {
     pub async fn stop(&mut self, limit: Duration) -> u64 {
         let accounts: Vec<_> =
             self.pipelines.values().map(|running| Arc::clone(&running.account)).collect();
+        let windows: Vec<_> = self
+            .pipelines
+            .iter()
+            .filter_map(|(name, running)| Some((name.clone(), running.dedupe()?)))
+            .collect();
         for (_, running) in std::mem::take(&mut self.pipelines) {
             running.leave_outlets();
-            self.retire(running);
+            drop(self.retire(running));
         }
         self.drains.ended(limit).await;
+        drop(tokio::time::timeout(DEAD_LIMIT, self.host.dead.settled()).await);
+        let host = Arc::clone(&self.host);
+        let keep = move || {
+            windows.iter().for_each(|(name, dedupe)| repeats::keep(&host.data_dir, name, dedupe));
+        };
+        match self.drains.thread("weir-repeats".to_owned(), keep) {
+            Ok(()) => drop(self.drains.ended(REPEATS_LIMIT).await),
+            Err(error) => warn!(%error, "no thread to keep which events came before the restart"),
+        }
         accounts.iter().map(|account| account.balance().in_flight).sum()
     }
 
@@ -120,14 +151,29 @@ impl Runtime {
         running.map(|running| running.account.balance().in_flight).sum()
     }
 
-    fn retire(&self, old: Running) {
+    fn retire(&self, old: Running) -> JoinHandle<()> {
         old.ask_to_stop();
         self.draining.fetch_add(1, Ordering::Relaxed);
         let draining = Arc::clone(&self.draining);
         self.drains.spawn(async move {
             drain::drain(old).await;
             draining.fetch_sub(1, Ordering::Relaxed);
-        });
+        })
+    }
+
+    /// Looks for spools that nobody sends, once what was `retired` has let its own go.
+    fn look_for_spools(&self, retired: Vec<JoinHandle<()>>) {
+        let (view, left_behind) = (Arc::clone(&self.view), Arc::clone(&self.left_behind));
+        let (host, threads) = (Arc::clone(&self.host), self.drains.clone());
+        drop(self.drains.spawn(async move {
+            for drained in retired {
+                drop(drained.await);
+            }
+            let look = move || left_behind.look(&host.data_dir, &view.load().spooled());
+            if let Err(error) = threads.thread("weir-spools".to_owned(), look) {
+                warn!(%error, "no thread to look for spools that no sink sends");
+            }
+        }));
     }
 
     fn swap_routes(&self) {
@@ -145,6 +191,7 @@ impl Runtime {
             generation: self.generation,
             pipelines,
             draining: Arc::clone(&self.draining),
+            left_behind: Arc::clone(&self.left_behind),
         }));
     }
 }

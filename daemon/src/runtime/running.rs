@@ -5,18 +5,23 @@ use std::sync::Arc;
 
 use tracing::error;
 
-use crate::ack::{Account, AckMode, Limits};
+use crate::ack::{Account, AckMode, Dedupe, Limits};
 use crate::chain::{Chain, SinkLink};
 use crate::component::{ComponentId, Host};
 use crate::edge::{Capacity, Inlet, Outlet, Sender, Target, edge};
 use crate::net::Mount;
 use crate::runtime::build::{Built, BuiltSink, BuiltSource};
+use crate::runtime::rescue::{self, Rescues};
 use crate::runtime::supervise::{self, SinkSeat, SourceSeat};
 use crate::runtime::view::{ComponentView, PipelineView, Role};
+use crate::spool::{Front, Keepers};
 use crate::tasks::{Stop, Stopper, Tasks};
 
 /// How much more than the account admits an edge holds: transforms may turn one event into many.
 const AMPLIFICATION: usize = 4;
+
+/// The edge between a front and its sink; the front itself holds less.
+const FRONT: Capacity = Capacity { events: 65_536, bytes: 64 << 20 };
 
 /// The running parts of a pipeline.
 #[derive(Debug)]
@@ -30,21 +35,36 @@ pub(super) struct Running {
     /// The sources' outlets, with the entry that each takes.
     outlets: Vec<(Arc<Outlet>, u16)>,
     ack: AckMode,
+    dedupe: Option<Arc<Dedupe>>,
     /// Asks the sources to stop.
     sources: Stopper,
     /// Asked when the chain has handed everything to the sinks.
     chain_ended: Stop,
-    /// For each sink by name, asked when it has returned.
-    sinks_ended: HashMap<ComponentId, Stop>,
+    /// For each sink by name, how its end is known.
+    sinks_ended: HashMap<ComponentId, Ended>,
     /// The edges of the sinks.
     sinks: Vec<Sender>,
     /// Everything that runs for this pipeline.
     pub(super) tasks: Tasks,
 }
 
+/// How the end of a sink is known.
+#[derive(Debug)]
+struct Ended {
+    /// Asked when it has returned.
+    sink: Stop,
+    /// Asked when what stands before it has settled everything, if it has a spool.
+    front: Option<Stop>,
+}
+
 impl Running {
     /// Starts every part. No event comes in before [`take_over`](Self::take_over).
-    pub(super) fn start(built: Built, host: &Arc<Host>, old: Option<&Self>) -> Self {
+    pub(super) fn start(
+        mut built: Built,
+        host: &Arc<Host>,
+        generation: u64,
+        old: Option<&Self>,
+    ) -> Self {
         let tasks = Tasks::default();
         let sources = Stopper::default();
         let limits = Limits::default();
@@ -53,6 +73,11 @@ impl Running {
             bytes: limits.bytes_max * AMPLIFICATION,
         };
         let (intake, inlet) = edge(capacity);
+        if let (Some(dedupe), Some(settings)) = (&built.dedupe, built.pipeline.dedupe) {
+            dedupe.resize(settings);
+        }
+        let rescues = Rescues::open(&mut built, host, generation);
+        let doors = Arc::new(rescue::doors(&mut built, &intake));
         let mut components = Vec::new();
         let mut outlets = Vec::new();
         for (source, entry) in built.sources.into_iter().zip(&built.graph.source_entries) {
@@ -65,28 +90,24 @@ impl Running {
         let mut links = Vec::new();
         let mut sinks_ended = HashMap::new();
         for sink in built.sinks {
-            let (sender, _) = edge(capacity);
+            let sender = rescues.guard(edge(capacity).0, &sink.spec);
             components.push(sink_view(&sink, &sender));
             links.push(SinkLink { sender: sender.clone(), is_durable: sink.spec.kind.is_durable });
-            let predecessor = old.and_then(|old| old.sinks_ended.get(&sink.spec.id).cloned());
-            let BuiltSink { spec, sink, health } = sink;
-            let ended = Stopper::default();
-            sinks_ended.insert(spec.id.clone(), ended.stop());
-            let seat = SinkSeat { spec, host: Arc::clone(host), edge: sender, health, predecessor };
-            drop(tasks.spawn(async move {
-                supervise::sink(sink, seat).await;
-                ended.ask();
-            }));
+            let before = old.and_then(|old| old.sinks_ended.get(&sink.spec.id));
+            let id = sink.spec.id.clone();
+            sinks_ended.insert(id, start_sink(sink, sender, before, &rescues, &tasks));
         }
         let sinks = links.iter().map(|link| link.sender.clone()).collect();
-        let chain = Chain { entries: built.graph.entries, steps: built.steps, sinks: links };
+        let chain = Chain::new(built.graph.entries, built.steps, links);
         let view = PipelineView {
             name: built.name,
             description: built.pipeline.description.clone(),
             file: built.pipeline.file.path.clone(),
             digest: built.digest.clone(),
             account: Arc::clone(&built.account),
+            dedupe: built.dedupe.clone(),
             edge: intake.clone(),
+            doors,
             steps: built.step_views,
             components,
         };
@@ -100,12 +121,18 @@ impl Running {
             intake,
             outlets,
             ack: built.ack,
+            dedupe: built.dedupe,
             sources,
             chain_ended,
             sinks_ended,
             sinks,
             tasks,
         }
+    }
+
+    /// Its dedupe window, if it keeps repeats back.
+    pub(super) fn dedupe(&self) -> Option<Arc<Dedupe>> {
+        self.dedupe.clone()
     }
 
     /// Points the sources' outlets here.
@@ -115,6 +142,7 @@ impl Running {
                 sender: self.intake.clone(),
                 entry: *entry,
                 ack: self.ack,
+                dedupe: self.dedupe.clone(),
             }));
         }
     }
@@ -182,6 +210,60 @@ async fn wait_for(predecessor: Option<Stop>) {
     }
 }
 
+/// Starts a sink that is fed through `sender` and comes after the one that ends as `before` says.
+fn start_sink(
+    sink: BuiltSink,
+    sender: Sender,
+    before: Option<&Ended>,
+    rescues: &Rescues,
+    tasks: &Tasks,
+) -> Ended {
+    let (edge, front) = match start_front(&sink, &sender, before, rescues, tasks) {
+        Some((edge, front)) => (edge, Some(front)),
+        None => (sender, None),
+    };
+    let BuiltSink { spec, sink, health, .. } = sink;
+    let ended = Stopper::default();
+    let stop = ended.stop();
+    let predecessor = before.map(|before| before.sink.clone());
+    let host = Arc::clone(rescues.host());
+    let seat = SinkSeat { spec, host, edge, health, predecessor };
+    drop(tasks.spawn(async move {
+        supervise::sink(sink, seat).await;
+        ended.ask();
+    }));
+    Ended { sink: stop, front }
+}
+
+/// Starts what stands between the chain's edge `chain` and a sink with a spool; answers the edge
+/// of the sink, and a stop that is asked once the front has settled everything.
+fn start_front(
+    sink: &BuiltSink,
+    chain: &Sender,
+    before: Option<&Ended>,
+    rescues: &Rescues,
+    tasks: &Tasks,
+) -> Option<(Sender, Stop)> {
+    let spool = Arc::clone(sink.spool.as_ref()?);
+    let predecessor = before.and_then(|before| before.front.clone());
+    // What the sink refuses after it was on disk is kept as well.
+    let edge = edge(FRONT).0.rescued_like(chain);
+    let settings = sink.spec.spool.unwrap_or_default();
+    let rescue = rescues.last_resort(&sink.spec.id);
+    let keepers = Keepers { tasks: rescues.host().tasks.clone(), rescue };
+    let front = Front::new(spool, settings, edge.clone(), &sink.health, keepers);
+    let input = chain.inlet();
+    let ended = Stopper::default();
+    let stop = ended.stop();
+    drop(tasks.spawn(async move {
+        // What the old front took goes to disk before anything that comes after.
+        wait_for(predecessor).await;
+        front.run(input).await;
+        ended.ask();
+    }));
+    Some((edge, stop))
+}
+
 fn source_view(source: &BuiltSource) -> ComponentView {
     ComponentView {
         id: source.spec.id.clone(),
@@ -189,6 +271,7 @@ fn source_view(source: &BuiltSource) -> ComponentView {
         kind: source.spec.kind.name,
         health: Arc::clone(&source.health),
         edge: None,
+        spool: None,
     }
 }
 
@@ -199,5 +282,6 @@ fn sink_view(sink: &BuiltSink, edge: &Sender) -> ComponentView {
         kind: sink.spec.kind.name,
         health: Arc::clone(&sink.health),
         edge: Some(edge.clone()),
+        spool: sink.spool.as_ref().map(Arc::downgrade),
     }
 }

@@ -30,6 +30,10 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// Pauses up to this long are worth waiting for; during longer ones events are refused.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long a sink whose events are on disk waits for the one that it replaces: what that one
+/// still owes is on disk and sent again anyway.
+const SPOOLED_LIMIT: Duration = Duration::from_secs(5);
+
 /// A sink and what it is built again from.
 pub(super) struct SinkSeat {
     pub(super) spec: SinkSpec,
@@ -53,7 +57,8 @@ pub(super) struct SourceSeat {
 pub(super) async fn sink(first: Box<dyn RunnableSink>, mut seat: SinkSeat) {
     if let Some(predecessor) = &mut seat.predecessor {
         // Order holds across a reload: what the old sink took is settled first.
-        if timeout(DRAIN_LIMIT, predecessor.asked()).await.is_err() {
+        let limit = if seat.spec.spool.is_some() { SPOOLED_LIMIT } else { DRAIN_LIMIT };
+        if timeout(limit, predecessor.asked()).await.is_err() {
             warn!(component = %seat.spec.id, "replaced sink still busy; starting beside it");
         }
     }
@@ -83,6 +88,7 @@ pub(super) async fn sink(first: Box<dyn RunnableSink>, mut seat: SinkSeat) {
 impl SinkSeat {
     fn build(&self) -> Result<Box<dyn RunnableSink>, Vec<BuildError>> {
         let cx = BuildContext::for_sink(&self.spec.id, &self.host);
+        let cx = cx.spooled(self.spec.spool.is_some());
         self.spec.kind.build(&self.spec.settings, &cx)
     }
 

@@ -2,14 +2,17 @@
 //!
 //! A view is immutable; the counters behind it are live.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Weak};
 
-use crate::ack::Account;
+use crate::ack::{Account, Dedupe};
 use crate::chain::StepStats;
 use crate::component::{ComponentId, Health, PipelineName};
-use crate::edge::Sender;
+use crate::edge::{Outlet, Sender};
+use crate::spool::{LeftBehind, Spool};
+use crate::wasm::StepMetrics;
 
 /// The generation in force.
 #[derive(Debug, Default)]
@@ -20,6 +23,17 @@ pub struct View {
     pub pipelines: Vec<PipelineView>,
     /// How many replaced pipelines still drain.
     pub draining: Arc<AtomicUsize>,
+    /// Events on disk that no sink sends.
+    pub left_behind: Arc<LeftBehind>,
+}
+
+impl View {
+    /// The sinks that have a spool.
+    pub fn spooled(&self) -> BTreeSet<ComponentId> {
+        let components = self.pipelines.iter().flat_map(|pipeline| &pipeline.components);
+        let spooled = components.filter(|component| component.spool.is_some());
+        spooled.map(|component| component.id.clone()).collect()
+    }
 }
 
 /// One pipeline.
@@ -35,8 +49,12 @@ pub struct PipelineView {
     pub digest: String,
     /// Its books.
     pub account: Arc<Account>,
+    /// What keeps repeats back, if something does.
+    pub dedupe: Option<Arc<Dedupe>>,
     /// The edge between its sources and its chain.
     pub edge: Sender,
+    /// By the name of a transform or sink, where events enter that have come as far as that.
+    pub doors: Arc<BTreeMap<String, Outlet>>,
     /// Its transforms, in order.
     pub steps: Vec<StepView>,
     /// Its sources and sinks.
@@ -54,6 +72,8 @@ pub struct StepView {
     pub plugin_digest: String,
     /// Its counters.
     pub stats: Arc<StepStats>,
+    /// What its plugin counts and measures itself.
+    pub metrics: Arc<StepMetrics>,
 }
 
 /// Which end of a pipeline a component is at.
@@ -78,4 +98,6 @@ pub struct ComponentView {
     pub health: Arc<Health>,
     /// The edge that feeds it, if it is a sink.
     pub edge: Option<Sender>,
+    /// Where its events wait while it is away; gone with the last who uses it.
+    pub spool: Option<Weak<Spool>>,
 }

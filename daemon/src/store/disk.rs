@@ -17,12 +17,17 @@ use redb::{BackendError, DatabaseError, StorageBackend};
 pub(super) struct Watch {
     pub(super) fsyncs: AtomicU64,
     pub(super) sync_failed: AtomicBool,
+    /// A write failed because the disk has no room.
+    pub(super) is_full: AtomicBool,
     /// Makes writes fail, so that tests see what a broken disk does.
     #[cfg(test)]
     pub(super) fail_writes: AtomicBool,
     /// Makes syncs fail, so that tests see what a broken disk does.
     #[cfg(test)]
     pub(super) fail_syncs: AtomicBool,
+    /// Makes writes beyond this place fail, as a full disk does; 0 for no limit.
+    #[cfg(test)]
+    pub(super) length_max: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -34,6 +39,15 @@ pub(super) struct Disk {
 impl Disk {
     pub(super) fn new(file: File, watch: Arc<Watch>) -> Result<Self, DatabaseError> {
         Ok(Self { file: FileBackend::new(file)?, watch })
+    }
+
+    /// Notes whether `result` says that the disk is full.
+    fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|error| {
+            if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+                self.watch.is_full.store(true, Ordering::Relaxed);
+            }
+        })
     }
 
     #[cfg(test)]
@@ -54,7 +68,7 @@ impl StorageBackend for Disk {
     fn set_len(&self, len: u64) -> io::Result<()> {
         #[cfg(test)]
         Self::check(&self.watch.fail_writes)?;
-        self.file.set_len(len)
+        self.note(self.file.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -63,13 +77,19 @@ impl StorageBackend for Disk {
         let synced = Self::check(&self.watch.fail_syncs).and_then(|()| self.file.sync_data());
         #[cfg(not(test))]
         let synced = self.file.sync_data();
-        synced.inspect_err(|_| self.watch.sync_failed.store(true, Ordering::Relaxed))
+        self.note(synced).inspect_err(|_| self.watch.sync_failed.store(true, Ordering::Relaxed))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         #[cfg(test)]
-        Self::check(&self.watch.fail_writes)?;
-        self.file.write(offset, data)
+        {
+            Self::check(&self.watch.fail_writes)?;
+            let length_max = self.watch.length_max.load(Ordering::SeqCst);
+            if length_max > 0 && offset + data.len() as u64 > length_max {
+                return self.note(Err(io::ErrorKind::StorageFull.into()));
+            }
+        }
+        self.note(self.file.write(offset, data))
     }
 
     fn close(&self) -> io::Result<()> {

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -100,6 +101,8 @@ pub(super) struct Found {
 pub(super) struct Open {
     database: Database,
     pub(super) marks: Marks,
+    /// When the oldest record was stored; 0 without one.
+    pub(super) oldest_at: u64,
 }
 
 impl Open {
@@ -115,7 +118,7 @@ impl Open {
         let mut builder = Database::builder();
         let database =
             builder.set_cache_size(CACHE).create_with_backend(disk).map_err(Failure::of)?;
-        let mut open = Self { database, marks: Marks::default() };
+        let mut open = Self { database, marks: Marks::default(), oldest_at: 0 };
         open.load(next)?;
         sync_dir(dir).map_err(on_disk)?;
         Ok(open)
@@ -142,6 +145,7 @@ impl Open {
                 write_marks(&mut table, marks)?;
             }
             self.marks = marks;
+            self.oldest_at = oldest(&records)?.map_or(0, |(_, at, _)| at);
         }
         if is_new {
             transaction.commit().map_err(Failure::of)
@@ -161,11 +165,12 @@ impl Open {
         let transaction = self.database.begin_write().map_err(Failure::of)?;
         let mut done = Committed::default();
         let mut changes = Changes { marks: self.marks, at: now() };
+        let oldest_at;
         {
             let mut records = transaction.open_table(RECORDS).map_err(Failure::of)?;
             changes.release(&mut records, release.min(self.marks.next))?;
-            let oldest = settings.age_max.map(|age| changes.at.saturating_sub(micros(age)));
-            done.dropped_age = changes.expire(&mut records, oldest.unwrap_or(0))?;
+            let before = settings.age_max.map(|age| changes.at.saturating_sub(micros(age)));
+            done.dropped_age = changes.expire(&mut records, before.unwrap_or(0))?;
             for waiting in appends {
                 let answer = changes.append(&mut records, waiting, settings, &mut done)?;
                 done.appended +=
@@ -178,6 +183,7 @@ impl Open {
             for seq in removals {
                 done.removed += changes.remove(&mut records, *seq)? as usize;
             }
+            oldest_at = oldest(&records)?.map_or(0, |(_, at, _)| at);
             let mut table = transaction.open_table(MARKS).map_err(Failure::of)?;
             write_marks(&mut table, changes.marks)?;
         }
@@ -186,8 +192,14 @@ impl Open {
         } else {
             transaction.commit().map_err(Failure::of)?;
             self.marks = changes.marks;
+            self.oldest_at = oldest_at;
         }
         Ok(done)
+    }
+
+    /// Gives the disk what the file does not need.
+    pub(super) fn compact(&mut self) -> Result<(), Failure> {
+        self.database.compact().map(drop).map_err(Failure::of)
     }
 
     /// Records from the one that holds event `from`.
@@ -326,6 +338,12 @@ fn write_marks(table: &mut Table<'_, &'static str, u64>, mut marks: Marks) -> Re
     Ok(())
 }
 
+/// A damaged file can make the database panic; then it is broken.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Failure::Broken("the database panicked on it".to_owned())))
+}
+
 /// Renames a file that cannot be used; answers its new name.
 pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -338,13 +356,17 @@ pub(super) fn set_aside(path: &Path) -> io::Result<PathBuf> {
 /// Writes the file anew, so that nothing is taken for synced which a failed sync left in memory.
 pub(super) fn rewrite(path: &Path) -> io::Result<()> {
     let copy = path.with_extension("redb.rewritten");
-    fs::copy(path, &copy)?;
-    File::open(&copy)?.sync_all()?;
+    let copied = fs::copy(path, &copy).and_then(|_| File::open(&copy)?.sync_all());
+    if copied.is_err() {
+        // A part of it would only take the room that is missing; the next try begins anew.
+        drop(fs::remove_file(&copy));
+    }
+    copied?;
     fs::rename(&copy, path)?;
     sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
-fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     File::open(dir)?.sync_all()
 }

@@ -16,6 +16,8 @@ use super::settings::{JournalSettings, JournalState, JournalStats, Record, Store
 const RECORDS_MAX: usize = 8_192;
 /// Bytes that may wait for the writer, unless it is a single record.
 const BYTES_MAX: u64 = 32 << 20;
+/// Releases that are written without waiting for a commit: a crash brings back no more than that.
+const RELEASES_MAX: u64 = 1_024;
 /// Reads and removals that may wait.
 const ASKS_MAX: usize = 64;
 
@@ -61,6 +63,8 @@ struct Queue {
     bytes: u64,
     asks: VecDeque<Ask>,
     release: u64,
+    /// The release that the writer was told last.
+    released: u64,
     is_started: bool,
     is_closed: bool,
 }
@@ -73,6 +77,7 @@ impl Shared {
             bytes: 0,
             asks: VecDeque::new(),
             release: 0,
+            released: 0,
             is_started: false,
             is_closed: false,
         };
@@ -145,7 +150,7 @@ impl Shared {
         let mut queue = self.lock();
         queue.release = queue.release.max(before);
         // Otherwise it waits for the next commit, so that many releases cost one.
-        if !queue.appends.is_empty() {
+        if !queue.appends.is_empty() || queue.is_release_urgent() {
             self.work.notify_one();
         }
     }
@@ -167,14 +172,15 @@ impl Shared {
         let is_idle = |queue: &mut Queue| {
             let is_blocked = queue.is_blocked(bytes);
             let nothing = (queue.appends.is_empty() || is_blocked) && queue.asks.is_empty();
-            let is_release_urgent = is_blocked && queue.release > first;
-            nothing && !is_release_urgent && !queue.is_closed
+            let is_wanted = is_blocked && queue.release > first;
+            nothing && !is_wanted && !queue.is_release_urgent() && !queue.is_closed
         };
         let mut queue = self.lock();
         if is_idle(&mut queue) {
             let woken = self.work.wait_timeout(queue, limit);
             queue = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
+        queue.released = queue.released.max(queue.release).max(first);
         let mut work =
             Work { release: queue.release, is_closed: queue.is_closed, ..Work::default() };
         let mut room = bytes;
@@ -216,6 +222,10 @@ impl Shared {
 }
 
 impl Queue {
+    fn is_release_urgent(&self) -> bool {
+        self.release >= self.released + RELEASES_MAX
+    }
+
     /// Whether the first append must wait for a release while the journal holds `bytes`.
     fn is_blocked(&self, bytes: u64) -> bool {
         let first = self.appends.front().map_or(0, |waiting| frame::size(&waiting.record));

@@ -88,6 +88,8 @@ pub struct JournalStats {
     pub events: u64,
     /// Bytes of the records held.
     pub bytes: u64,
+    /// When the oldest record held was stored, in microseconds since the Unix epoch; 0 without one.
+    pub oldest_at: u64,
     /// Tells one file from another that replaced it; drawn by chance when a file is begun.
     pub epoch: u64,
     /// Events stored by this process.

@@ -202,6 +202,37 @@ async fn a_disk_that_fails_costs_only_what_it_failed() {
 }
 
 #[tokio::test]
+async fn a_full_disk_does_not_keep_what_was_sent_from_being_released() {
+    let dir = Dir::new();
+    let running = Running::new(settings(&dir.path()));
+    let text = "x".repeat(50_000);
+    running.append(&text, 1).await.unwrap();
+    let length = fs::metadata(dir.path()).unwrap().len();
+    running.journal.disk().length_max.store(length + (1 << 20), Ordering::SeqCst);
+    let mut last = 1;
+    while let Ok(seq) = running.append(&text, 1).await {
+        last = seq;
+    }
+    // Publishers go on trying while what is there goes out.
+    let trying = async {
+        while running.append(&text, 1).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let releasing = async {
+        for from in [1, last] {
+            while running.journal.read(from, 1).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        running.journal.release(last);
+    };
+    tokio::time::timeout(WAIT, async { tokio::join!(trying, releasing) }).await.unwrap();
+    assert!(running.journal.stats().first >= last);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_journal_is_set_aside() {
     let dir = Dir::new();
     let whole = Running::new(settings(&dir.path()));

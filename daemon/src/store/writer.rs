@@ -1,7 +1,9 @@
 //! The thread that owns a journal's file: takes what waits, commits it, answers.
 //!
 //! After any failure it lets the file go and opens it again, soon and then ever later up to a
-//! second, so that service resumes by itself. What comes meanwhile is refused at once.
+//! second, so that service resumes by itself. What comes meanwhile is refused at once. When the disk
+//! is full it gives up its reserve, with which records are read and taken out, and puts nothing in
+//! before the reserve is there again.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,14 +16,17 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::error::StoreError;
-use super::file::{self, Failure, Marks, Open};
-use super::queue::{Ask, Shared, Work};
+use super::file::{self, Failure, Marks, Open, guarded};
+use super::queue::{Ask, Shared, Waiting, Work};
+use super::reserve;
 use super::settings::{JournalState, Stored};
 
 /// How long nothing may happen before ages and releases are looked at.
 const IDLE: Duration = Duration::from_millis(500);
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How often a full disk is asked for room.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Damaged records whose report is remembered; beyond it they are reported again.
 const DAMAGED_MAX: usize = 4_096;
 
@@ -34,6 +39,8 @@ pub(super) fn run(shared: &Arc<Shared>) {
         pause: PAUSE_MIN,
         retry_at: Instant::now(),
         is_set_aside: false,
+        is_cramped: false,
+        ask_at: Instant::now(),
         damaged: BTreeSet::new(),
     };
     loop {
@@ -65,6 +72,10 @@ struct Writer<'s> {
     retry_at: Instant,
     /// Whether the file has just been set aside and no new one begun.
     is_set_aside: bool,
+    /// The disk is full: things are only read and taken out.
+    is_cramped: bool,
+    /// When a full disk is asked for room.
+    ask_at: Instant,
     /// Damaged records that have been reported.
     damaged: BTreeSet<u64>,
 }
@@ -95,16 +106,59 @@ impl Writer<'_> {
         };
         match guarded(|| Open::new(&path, &self.shared.disk, next)) {
             Ok(open) => {
-                if self.failure.take().is_some() {
-                    info!(path = %path.display(), "journal resumed");
-                }
                 self.pause = PAUSE_MIN;
                 self.is_set_aside = false;
                 self.open = Some(open);
-                self.publish(|stats| stats.state = JournalState::Ready);
+                if self.is_cramped {
+                    self.publish(|_| ());
+                } else {
+                    self.reserve(false);
+                }
             }
             Err(failure) => self.fail(failure),
         }
+    }
+
+    /// Puts things in only where there is room to take them out again.
+    fn reserve(&mut self, headroom: bool) {
+        let path = self.shared.settings().path;
+        self.ask_at = Instant::now() + ASK_EVERY;
+        match reserve::hold(&path, headroom) {
+            Ok(()) => {
+                self.is_cramped = false;
+                if self.failure.take().is_some() {
+                    info!(path = %path.display(), "journal resumed");
+                }
+                self.publish(|stats| stats.state = JournalState::Ready);
+            }
+            Err(error) => {
+                let reason = format!("no room is left: {error}");
+                if self.failure.is_none() {
+                    warn!(path = %path.display(), reason, "journal takes no records; trying again");
+                }
+                self.is_cramped = true;
+                self.publish(|stats| stats.state = JournalState::Failed(reason.clone()));
+                self.failure = Some(StoreError::Disk(reason));
+            }
+        }
+    }
+
+    /// Refuses what is to be put in on a full disk, and asks it for room now and then; answers what
+    /// may be put in.
+    fn refuse(&mut self, appends: Vec<Waiting>) -> Vec<Waiting> {
+        let error = self.failure.clone().unwrap_or(StoreError::Closed);
+        for waiting in appends {
+            drop(waiting.reply.send(Err(error.clone())));
+        }
+        let is_empty = self.open.as_ref().is_some_and(|open| open.marks.events == 0);
+        if is_empty && Instant::now() >= self.ask_at {
+            // If this fails the file is opened again.
+            self.with_file(Open::compact).ok();
+        }
+        if self.open.is_some() && Instant::now() >= self.ask_at {
+            self.reserve(true);
+        }
+        Vec::new()
     }
 
     fn serve(&mut self, work: Work) {
@@ -118,6 +172,7 @@ impl Writer<'_> {
             }
         }
         let settings = self.shared.settings();
+        let appends = if self.is_cramped { self.refuse(appends) } else { appends };
         let committed = self.with_file(|open| open.commit(&appends, release, &[], &settings));
         match committed {
             Ok(done) => {
@@ -216,6 +271,14 @@ impl Writer<'_> {
         }
         self.retry_at = Instant::now() + self.pause;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
+        if self.shared.disk.is_full.swap(false, Ordering::Relaxed) {
+            self.is_cramped = true;
+            self.ask_at = Instant::now() + ASK_EVERY;
+            if reserve::give_up(&path) {
+                // Now there is room to go on with.
+                self.retry_at = Instant::now();
+            }
+        }
         self.shared.report(|stats| {
             stats.failures += 1;
             stats.state = JournalState::Failed(error.to_string());
@@ -225,9 +288,10 @@ impl Writer<'_> {
 
     /// Shows the marks and whatever `change` changes.
     fn publish(&self, change: impl FnOnce(&mut super::JournalStats)) {
-        let marks = self.open.as_ref().map(|open| open.marks);
+        let open = self.open.as_ref().map(|open| (open.marks, open.oldest_at));
         self.shared.report(|stats| {
-            if let Some(marks) = marks {
+            if let Some((marks, oldest_at)) = open {
+                stats.oldest_at = oldest_at;
                 stats.epoch = marks.epoch;
                 stats.first = marks.first;
                 stats.next = marks.next;
@@ -237,10 +301,4 @@ impl Writer<'_> {
             change(stats);
         });
     }
-}
-
-/// A damaged file can make the database panic; then it is broken.
-fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(Failure::Broken("the database panicked on it".to_owned())))
 }

@@ -2,6 +2,7 @@
 
 pub mod log;
 pub mod metrics;
+mod plugins;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,10 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-use crate::component::Host;
+use crate::component::{Host, State};
 use crate::net::ListenerStats;
 use crate::reload::History;
 use crate::runtime::View;
+use crate::spool::Spool;
+use crate::store::Journal;
 
 /// Everything that can be looked at while the daemon runs. Looking never waits for it.
 #[derive(Debug, Clone)]
@@ -44,6 +47,17 @@ pub struct ListenerView {
 }
 
 impl Observed {
+    /// The journals whose files are open, by name.
+    pub fn journals(&self) -> Vec<(String, Journal)> {
+        let logs = self.host.lent.all::<Journal>().into_iter();
+        let logs = logs.map(|(name, journal)| (name, Journal::clone(&journal)));
+        let spools = self.host.lent.all::<Spool>().into_iter();
+        let spools = spools.map(|(_, spool)| spool.journal());
+        let mut all: Vec<_> = logs.chain(spools).chain(self.host.hubs.journals()).collect();
+        all.retain(|(_, journal)| journal.stats().next > 0);
+        all
+    }
+
     /// Why the daemon should get no traffic; empty when it is ready.
     pub fn unready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
@@ -58,6 +72,20 @@ impl Observed {
             }
             Some(_) => {}
         }
+        reasons.extend(self.host.hubs.iter().filter_map(|(name, hub)| {
+            let trouble = hub.closed_because()?;
+            Some(format!("hub `{name}` takes no events: {trouble}"))
+        }));
+        let view = self.view.load();
+        let components = view.pipelines.iter().flat_map(|pipeline| &pipeline.components);
+        reasons.extend(components.filter_map(|component| {
+            let trouble = component.spool.as_ref()?.upgrade()?.trouble()?;
+            let is_away = matches!(component.health.snapshot().state, State::Degraded(_));
+            let words = || {
+                format!("sink `{}` is away and its spool takes nothing: {trouble}", component.id)
+            };
+            is_away.then(words)
+        }));
         reasons
     }
 }

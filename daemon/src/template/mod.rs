@@ -15,6 +15,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use thiserror::Error;
 
+use self::lookup::Lookup;
 use crate::event::Event;
 use crate::units;
 
@@ -67,7 +68,7 @@ enum Variable {
     Subject,
     Time,
     ContentType,
-    Data(Vec<String>),
+    Data(Lookup),
     Extension(String),
 }
 
@@ -141,7 +142,7 @@ impl Template {
     /// `out` is unchanged then.
     pub fn render_data(&self, data: &[u8], out: &mut String) -> Result<(), RenderError> {
         self.fill(out, |hole, out| match &hole.variable {
-            Variable::Data(path) => lookup::find(data, path, Encoding::Plain, out),
+            Variable::Data(field) => field.find(data, Encoding::Plain, out),
             _ => false,
         })
     }
@@ -227,7 +228,7 @@ impl fmt::Display for Variable {
             Self::Subject => f.write_str("subject"),
             Self::Time => f.write_str("time"),
             Self::ContentType => f.write_str("datacontenttype"),
-            Self::Data(path) => write!(f, "data.{}", path.join(".")),
+            Self::Data(field) => write!(f, "data.{}", field.words().join(".")),
             Self::Extension(name) => write!(f, "ext.{name}"),
         }
     }
@@ -268,7 +269,7 @@ fn fill_from_event(hole: &Hole, event: &Event<'_>, encoding: Encoding, out: &mut
             units::format_time(event.time(), out);
             return true;
         }
-        Variable::Data(path) => return lookup::find(event.data(), path, encoding, out),
+        Variable::Data(field) => return field.find(event.data(), encoding, out),
         Variable::Extension(name) => {
             let value = event.extension(name);
             value.inspect(|value| encoding.push(value, out));

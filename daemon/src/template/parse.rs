@@ -1,5 +1,6 @@
 //! From the text of a template to its pieces.
 
+use super::lookup::Lookup;
 use super::{Hole, Piece, TemplateError, Variable};
 
 /// The variables that stand alone.
@@ -102,7 +103,7 @@ impl<'a> Cursor<'a> {
                 path.push(segment);
             }
             return match (name, path.as_slice()) {
-                ("data", [_, ..]) => Ok(Variable::Data(path)),
+                ("data", [_, ..]) => Ok(Variable::Data(Lookup::new(path))),
                 ("data", []) => Err(error(at, "`data` needs a field: `data.user`")),
                 (_, [name]) => Ok(Variable::Extension(name.clone())),
                 _ => Err(error(at, "`ext` needs one attribute name: `ext.tenant`")),

@@ -4,9 +4,10 @@
 //! every length, end and index holds, so that the chain may index without a second look.
 
 use wasmtime::component::{ComponentType, Lift};
+use weir_fields::{FIELDS_MAX, PathError, is_json, is_number};
 
 use super::clip;
-use crate::component::{Failure, FailureKind, Rows, Verdict, Verdicts};
+use crate::component::{Failure, FailureKind, Patches, Rows, Verdict, Verdicts};
 use crate::event::{Blobs, Extensions, NONE, Texts};
 
 /// Longest message of a failed event, in bytes; it goes back to the publisher.
@@ -18,12 +19,15 @@ const ROWS_PER_EVENT_MAX: usize = 16;
 /// How many rows a batch may become in any case, so that one event can be split into many.
 const ROWS_FLOOR: usize = 1024;
 
+/// How many distinct fields the patches of a batch may name.
+const NAMES_MAX: usize = 1024;
+
 /// `types.outcome`.
 #[derive(ComponentType, Lift)]
 #[component(record)]
 pub(super) struct Outcome {
     verdicts: Vec<Judgement>,
-    patches: Option<Patches>,
+    patches: Option<Changed>,
     emitted: Option<Emitted>,
     failures: Vec<Failed>,
 }
@@ -49,7 +53,7 @@ pub(super) enum Judgement {
 /// `types.patches`.
 #[derive(ComponentType, Lift)]
 #[component(record)]
-pub(super) struct Patches {
+pub(super) struct Changed {
     origins: Vec<u32>,
     names: Vec<String>,
     #[component(name = "name-of")]
@@ -124,41 +128,69 @@ impl Outcome {
         if self.verdicts.len() != events {
             return Err(format!("{} verdicts for {events} events", self.verdicts.len()));
         }
-        if let Some(event) = self.verdicts.iter().position(|verdict| *verdict == Judgement::Patch) {
-            return Err(format!("verdict `patch` for event {event}: {NO_PATCHES}"));
-        }
-        if self.patches.is_some_and(|patches| !patches.is_empty()) {
-            return Err(format!("patches: {NO_PATCHES}"));
-        }
         let verdicts: Vec<Verdict> = self.verdicts.into_iter().map(Judgement::verdict).collect();
+        let patches = match self.patches {
+            Some(changed) => changed.checked(&verdicts)?,
+            None => Patches::default(),
+        };
         let emitted = match self.emitted {
             Some(emitted) => emitted.checked(&verdicts)?,
             None => Rows::default(),
         };
         let failures = failures(self.failures, &verdicts)?;
-        Ok(Verdicts { verdicts, emitted, failures })
+        Ok(Verdicts { verdicts, patches, emitted, failures })
     }
 }
 
-/// Why patches are turned down.
-const NO_PATCHES: &str = "this version of the host does not offer patches";
-
 impl Judgement {
-    /// `Patch` was turned down before.
     fn verdict(self) -> Verdict {
         match self {
             Self::Keep => Verdict::Keep,
             Self::Drop => Verdict::Drop,
             Self::Emit => Verdict::Emit,
-            Self::Patch | Self::Fail => Verdict::Fail,
+            Self::Patch => Verdict::Patch,
+            Self::Fail => Verdict::Fail,
         }
     }
 }
 
-impl Patches {
-    fn is_empty(&self) -> bool {
-        let columns = self.origins.len() + self.name_of.len() + self.kinds.len() + self.ends.len();
-        columns + self.names.len() + self.values.len() == 0
+impl Changed {
+    fn checked(self, verdicts: &[Verdict]) -> Result<Patches, Wrong> {
+        let changes = self.origins.len();
+        origins(&self.origins, verdicts, (Verdict::Patch, "patch"))?;
+        let is_crowded = |window: &[u32]| window[0] == window[FIELDS_MAX];
+        if self.origins.windows(FIELDS_MAX + 1).any(is_crowded) {
+            return Err(format!("more than {FIELDS_MAX} patches of one event"));
+        }
+        for (name, len) in [
+            ("patch name-of", self.name_of.len()),
+            ("patch kinds", self.kinds.len()),
+            ("patch ends", self.ends.len()),
+        ] {
+            if len != changes {
+                return Err(format!("{name} for {len} of {changes} patches"));
+            }
+        }
+        if self.names.len() > NAMES_MAX {
+            return Err(format!("{} names of patches, over {NAMES_MAX}", self.names.len()));
+        }
+        references("patch name-of", &self.name_of, self.names.len(), false)?;
+        let parse = |name: &String| name.parse().map_err(|error: PathError| error.to_string());
+        let names = self.names.iter().map(parse).collect::<Result<_, Wrong>>()?;
+        let values = texts("patch ends", self.ends, self.values)?;
+        for (index, kind) in self.kinds.iter().enumerate() {
+            let is_fit = match kind {
+                0..=3 | 5 => true,
+                4 => is_number(values.get(index)),
+                6 => is_json(values.get(index)),
+                _ => false,
+            };
+            if !is_fit {
+                return Err(format!("patch {index} has no value of kind {kind}"));
+            }
+        }
+        let (origins, name_of, kinds) = (self.origins, self.name_of, self.kinds);
+        Ok(Patches { origins, names, name_of, kinds, values })
     }
 }
 
@@ -169,7 +201,7 @@ impl Emitted {
         if rows > rows_max {
             return Err(format!("{rows} rows for {} events, over {rows_max}", verdicts.len()));
         }
-        origins(&self.origins, verdicts)?;
+        origins(&self.origins, verdicts, (Verdict::Emit, "emit"))?;
         column("data-ends", self.data_ends.len(), rows)?;
         ends("data-ends", &self.data_ends, self.data.len())?;
         let dictionary = texts("dictionary-ends", self.dictionary_ends, self.dictionary)?;
@@ -246,15 +278,19 @@ fn failures(failed: Vec<Failed>, verdicts: &[Verdict]) -> Result<Vec<Failure>, W
     Ok(failures)
 }
 
-/// Rows are in the order of the events they come from, and those asked to be replaced.
-fn origins(origins: &[u32], verdicts: &[Verdict]) -> Result<(), Wrong> {
+/// Rows and patches are in the order of their events, which were judged so.
+fn origins(
+    origins: &[u32],
+    verdicts: &[Verdict],
+    (verdict, name): (Verdict, &str),
+) -> Result<(), Wrong> {
     let mut last = 0;
     for origin in origins {
         if *origin < last {
             return Err(format!("origins go back from {last} to {origin}"));
         }
-        if verdicts.get(*origin as usize) != Some(&Verdict::Emit) {
-            return Err(format!("a row of event {origin}, whose verdict is not `emit`"));
+        if verdicts.get(*origin as usize) != Some(&verdict) {
+            return Err(format!("a row of event {origin}, whose verdict is not `{name}`"));
         }
         last = *origin;
     }

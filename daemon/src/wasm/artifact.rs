@@ -3,11 +3,9 @@
 //! A path comes in; an [`Artifact`] that steps can be made of goes out, or a [`LoadError`] whose
 //! words and help become a fault of the pipeline file.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -17,11 +15,12 @@ use tracing::warn;
 use wasmtime::component::{Component, ComponentExportIndex};
 
 use super::cache::Cache;
-use super::engine::{Sandbox, WasmError};
+use super::compiler::Compiler;
+use super::engine::{Sandbox, WasmError, Watch};
 use super::host;
 
-/// Largest file that is read.
-const FILE_MAX: u64 = 16 << 20;
+/// Largest file that is read: a plugin in Python, which brings its interpreter, has 19 MB.
+pub(super) const FILE_MAX: u64 = 32 << 20;
 
 /// What every Wasm binary starts with.
 const MAGIC: &[u8; 4] = b"\0asm";
@@ -36,6 +35,7 @@ const TRANSFORM: &str = "weir:plugin/transform@1.0.0";
 #[derive(Debug)]
 pub struct Wasm {
     sandbox: Arc<Sandbox>,
+    compiler: Compiler,
     disk: Option<Cache>,
     /// By digest. Touched briefly while a plugin is loaded, hence a std mutex.
     known: Mutex<HashMap<String, Weak<Artifact>>>,
@@ -50,6 +50,23 @@ pub struct Artifact {
     /// The interfaces it imports, with their versions.
     pub(super) imports: Vec<String>,
     digest: String,
+}
+
+/// What a component is, also one that does not fit this host.
+#[derive(Debug)]
+pub struct Inspection {
+    /// The size of its file.
+    pub bytes: usize,
+    /// The SHA-256 of its file, in hexadecimal.
+    pub digest: String,
+    /// The interfaces that it imports, with their versions.
+    pub imports: Vec<String>,
+    /// The interfaces that it exports, with their versions.
+    pub exports: Vec<String>,
+    /// What a step must grant it.
+    pub grants: Vec<String>,
+    /// Why this host cannot run it.
+    pub problem: Option<LoadError>,
 }
 
 /// Where the functions are that the host calls.
@@ -77,6 +94,9 @@ pub enum LoadError {
     /// The file is damaged or uses what the engine does not offer.
     #[error("the plugin does not compile: {0}")]
     Compile(String),
+    /// The compiler did not survive the file.
+    #[error("the plugin cannot be compiled: the compiler {0}")]
+    Compiler(String),
     /// The plugin does not export the world.
     #[error("the plugin does not export `{0}`")]
     MissingExport(&'static str),
@@ -111,9 +131,9 @@ pub enum LoadError {
         /// What happened.
         message: String,
     },
-    /// The plugin names fields of JSON data that it wants to have found for it.
-    #[error("the plugin asks for fields; field projection is not offered by this host version")]
-    Fields,
+    /// The plugin names fields of JSON data in a way that nothing can be found by.
+    #[error("the plugin cannot have the fields that it asks for: {0}")]
+    Fields(String),
 }
 
 impl LoadError {
@@ -138,6 +158,9 @@ impl LoadError {
             Self::UnknownGrant(_) => {
                 format!("a step can grant `{}`", host::grants().join("`, `"))
             }
+            Self::Compiler(_) => {
+                "compilation is limited in time and memory; make the plugin smaller".to_owned()
+            }
             Self::MissingExport(_) => {
                 "a plugin exports the world `weir:plugin/plugin@1.0.0`".to_owned()
             }
@@ -152,6 +175,14 @@ impl Wasm {
     /// # Errors
     /// If the system refuses the address space or the thread that the engine needs.
     pub fn new(cache_dir: Option<PathBuf>) -> Result<Self, WasmError> {
+        Self::watching(Watch::default(), cache_dir)
+    }
+
+    /// The same with an engine for measurements.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn watching(watch: Watch, cache_dir: Option<PathBuf>) -> Result<Self, WasmError> {
         let disk = cache_dir.and_then(|dir| {
             Cache::open(dir.clone())
                 .inspect_err(|error| {
@@ -159,7 +190,15 @@ impl Wasm {
                 })
                 .ok()
         });
-        Ok(Self { sandbox: Arc::new(Sandbox::new()?), disk, known: Mutex::default() })
+        let (sandbox, compiler) = (Arc::new(Sandbox::new(watch)?), Compiler::default());
+        Ok(Self { sandbox, compiler, disk, known: Mutex::default() })
+    }
+
+    /// The same, but plugins are compiled in a child process. Only for the program `weir`, which
+    /// the child runs too.
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self { compiler: Compiler::Apart, ..self }
     }
 
     /// Reads and checks the plugin at `path`, compiling it unless that was done before. Blocks.
@@ -168,7 +207,7 @@ impl Wasm {
     /// If the file is no plugin of this host.
     pub fn load(&self, path: &Path) -> Result<Arc<Artifact>, LoadError> {
         let binary = read(path)?;
-        let digest = format!("{:x}", Sha256::digest(&binary));
+        let digest = digest(&binary);
         if let Some(artifact) = self.known(&digest) {
             return Ok(artifact);
         }
@@ -178,6 +217,26 @@ impl Wasm {
         known.retain(|_, artifact| artifact.strong_count() > 0);
         known.insert(digest, Arc::downgrade(&artifact));
         Ok(artifact)
+    }
+
+    /// Reads and compiles the file at `path`, and says what it is. Blocks.
+    ///
+    /// # Errors
+    /// If the file is no component. One that does not fit this host is no error, see
+    /// [`Inspection::problem`].
+    pub fn inspect(&self, path: &Path) -> Result<Inspection, LoadError> {
+        let binary = read(path)?;
+        let digest = digest(&binary);
+        let component = self.component(&binary, &digest)?;
+        let ty = component.component_type();
+        let engine = &self.sandbox.engine;
+        let imports: Vec<String> = ty.imports(engine).map(|(name, _)| name.to_owned()).collect();
+        let exports = ty.exports(engine).map(|(name, _)| name.to_owned()).collect();
+        let free = |import: &String| host::missing_grant(import, &[]).map(str::to_owned);
+        let grants = imports.iter().filter_map(free).collect();
+        let bytes = binary.len();
+        let problem = Artifact::new(&self.sandbox, component, digest.clone()).err();
+        Ok(Inspection { bytes, digest, imports, exports, grants, problem })
     }
 
     fn known(&self, digest: &str) -> Option<Arc<Artifact>> {
@@ -191,10 +250,8 @@ impl Wasm {
         if let Some(component) = stored {
             return Ok(component);
         }
-        // A bug in the compiler must cost the plugin, not the daemon.
-        let compile = AssertUnwindSafe(|| Component::from_binary(engine, binary));
-        let compiled = catch_unwind(compile).map_err(|panic| LoadError::Compile(words(&*panic)))?;
-        let component = compiled.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+        let watch = self.sandbox.watch;
+        let component = self.compiler.compile(engine, watch, binary)?;
         if let Some(disk) = &self.disk {
             disk.store(digest, &component);
         }
@@ -232,6 +289,10 @@ impl Artifact {
     }
 }
 
+fn digest(binary: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(binary))
+}
+
 /// Reads the file, at most as much as a plugin may be, and looks at its first bytes.
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     let mut binary = Vec::new();
@@ -244,10 +305,4 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
         Some((MAGIC, [1, 0, 0, 0, ..])) => Err(LoadError::CoreModule),
         _ => Err(LoadError::NotWasm),
     }
-}
-
-fn words(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-    format!("the compiler panicked: {}", text.unwrap_or("no words"))
 }

@@ -4,7 +4,7 @@
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::event::{Batch, Extensions};
+use crate::event::{Batch, Column, Extensions};
 
 /// `types.batch`.
 #[derive(ComponentType, Lower)]
@@ -72,8 +72,8 @@ pub(super) struct Needs {
 }
 
 impl<'a> Input<'a> {
-    /// The columns of `batch`, with its payloads if the plugin `wants_data`.
-    pub(super) fn of(batch: &'a Batch, wants_data: bool) -> Self {
+    /// The columns of `batch` and of its fields, with its payloads if the plugin `wants_data`.
+    pub(super) fn of(batch: &'a Batch, fields: &'a [Field<'a>], wants_data: bool) -> Self {
         let (data_ends, data) = match wants_data {
             true => (batch.data.ends.as_slice(), batch.data.bytes.as_slice()),
             false => (&[][..], &[][..]),
@@ -91,8 +91,15 @@ impl<'a> Input<'a> {
             data_ends,
             data,
             extensions: batch.extensions.as_ref().map(Attributes::of),
-            fields: &[],
+            fields,
         }
+    }
+}
+
+impl<'a> Field<'a> {
+    pub(super) fn of(column: &'a Column) -> Self {
+        let Column { kinds, values } = column;
+        Self { kinds, ends: &values.ends, values: &values.text }
     }
 }
 

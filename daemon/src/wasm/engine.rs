@@ -30,6 +30,18 @@ const KEEP_RESIDENT: usize = 256 << 10;
 /// After this many ticks without a call the clock stands still, so that an idle daemon sleeps.
 const IDLE_TICKS: u32 = 100;
 
+/// What the engine compiles into plugins to watch over them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Watch {
+    /// The clock, so that time limits hold: what a daemon wants.
+    #[default]
+    Time,
+    /// The clock, and a counter of instructions.
+    Instructions,
+    /// Nothing, to measure what the clock costs; only for plugins that are known to end.
+    Nothing,
+}
+
 /// Why there is no sandbox.
 #[derive(Debug, Error)]
 #[error("the Wasm engine cannot start: {0}")]
@@ -38,6 +50,7 @@ pub struct WasmError(String);
 /// The engine and its clock; everything compiled by it holds it.
 pub(super) struct Sandbox {
     pub(super) engine: Engine,
+    pub(super) watch: Watch,
     clock: Arc<Clock>,
 }
 
@@ -54,6 +67,20 @@ struct Clock {
 /// Keeps the clock going for as long as it lives.
 pub(super) struct Ticking<'a>(&'a Clock);
 
+impl Watch {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Time, Self::Instructions, Self::Nothing];
+
+    /// Its name, for the command that compiles.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Time => "time",
+            Self::Instructions => "instructions",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
 impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sandbox").finish_non_exhaustive()
@@ -61,15 +88,16 @@ impl fmt::Debug for Sandbox {
 }
 
 impl Sandbox {
-    pub(super) fn new() -> Result<Self, WasmError> {
-        let engine = Engine::new(&config()).map_err(|error| WasmError(format!("{error:#}")))?;
+    pub(super) fn new(watch: Watch) -> Result<Self, WasmError> {
+        let engine =
+            Engine::new(&config(watch)).map_err(|error| WasmError(format!("{error:#}")))?;
         let clock = Arc::new(Clock::default());
         let (ticking, weak) = (Arc::clone(&clock), engine.weak());
         // A group of its own: the clock ends with the engine, no drain waits for it.
         Tasks::default()
             .thread("weir-epoch".to_owned(), move || tick(&ticking, &weak))
             .map_err(|error| WasmError(error.to_string()))?;
-        Ok(Self { engine, clock })
+        Ok(Self { engine, watch, clock })
     }
 
     /// Says that a plugin is about to be called; its time limit holds until the guard is dropped.
@@ -135,7 +163,12 @@ fn tick(clock: &Clock, engine: &EngineWeak) {
     }
 }
 
-fn config() -> Config {
+/// An engine that compiles what a sandbox that watches so runs, and reserves nothing for instances.
+pub(super) fn compiling(watch: Watch) -> wasmtime::Result<Engine> {
+    Engine::new(config(watch).allocation_strategy(InstanceAllocationStrategy::OnDemand))
+}
+
+fn config(watch: Watch) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(INSTANCES_MAX)
         .total_core_instances(INSTANCES_MAX * 4)
@@ -151,7 +184,8 @@ fn config() -> Config {
         .strategy(Strategy::Cranelift)
         .cranelift_opt_level(OptLevel::Speed)
         .cranelift_regalloc_algorithm(RegallocAlgorithm::Backtracking)
-        .epoch_interruption(true)
+        .epoch_interruption(watch != Watch::Nothing)
+        .consume_fuel(watch == Watch::Instructions)
         .memory_may_move(false)
         .concurrency_support(false)
         .wasm_component_model(true)

@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use wasmtime::component::{Func, InstancePre, TypedFunc};
 use wasmtime::{Error, Store, Trap, WasmBacktrace};
+use weir_fields::{FIELDS_MAX, Path};
 
 use super::answer::{MESSAGE_MAX, Outcome};
 use super::artifact::{Artifact, LoadError};
 use super::clip;
-use super::columns::{Input, Needs, StepName};
-use super::engine::{MEMORY_MAX, ticks};
-use super::host::{Host, Log, Voice};
+use super::columns::{Field, Input, Needs, StepName};
+use super::engine::{Watch, ticks};
+use super::host::{Host, Lends, Log, Overrun, Voice};
 use crate::component::{ComponentId, TransformError, Verdicts};
-use crate::event::Batch;
+use crate::event::{Batch, Column, Fields};
 
 /// How long instantiation and `configure` may take together.
 const CONFIGURE_TIME: Duration = Duration::from_secs(2);
@@ -43,11 +44,13 @@ pub struct Limits {
     pub time: Duration,
     /// Most memory that one instance may hold, in bytes; at most 1 GiB.
     pub memory: usize,
+    /// Most bytes that the step's state may have.
+    pub state: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { time: Duration::from_millis(50), memory: 64 << 20 }
+        Self { time: Duration::from_millis(50), memory: 64 << 20, state: 16 << 20 }
     }
 }
 
@@ -62,6 +65,17 @@ pub struct StepSetup {
     pub limits: Limits,
     /// The capabilities that it grants.
     pub grants: Vec<String>,
+    /// What these give access to.
+    pub lends: Lends,
+}
+
+/// What an instance has used since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of memory that it holds; it never gives any back.
+    pub memory: usize,
+    /// Instructions that it has executed, if the engine counts them.
+    pub instructions: u64,
 }
 
 type ProcessArgs<'a> = (Input<'a>,);
@@ -83,6 +97,10 @@ pub(super) struct Instance {
     /// Checked to be of type `(ProcessArgs) -> ProcessAnswer`.
     process: Func,
     wants_data: bool,
+    /// The fields of JSON data that it reads.
+    pub(super) reads: Vec<Path>,
+    /// The columns of the batch at hand; kept for their memory.
+    columns: Vec<Column>,
     /// How many batches it has judged.
     pub(super) batches: u32,
 }
@@ -90,12 +108,16 @@ pub(super) struct Instance {
 impl Mould {
     /// A new instance, configured.
     pub(super) fn cast(&self) -> Result<Instance, LoadError> {
-        let host = Host::new(self.setup.limits.memory.min(MEMORY_MAX), Log::new(&self.voice));
+        let lends = self.setup.lends.clone();
+        let host = Host::new(&self.setup.limits, Log::new(&self.voice), lends);
         let mut store = Store::new(&self.artifact.sandbox.engine, host);
         store.limiter(|host| &mut host.memory);
         store.set_max_component_handles(HANDLES_MAX);
         store.set_hostcall_fuel(OUTPUT_FLOOR);
         store.set_epoch_deadline(ticks(CONFIGURE_TIME));
+        if self.artifact.sandbox.watch == Watch::Instructions {
+            store.set_fuel(u64::MAX).expect("this engine counts instructions");
+        }
         let _ticking = self.artifact.sandbox.ticking();
         let instance = self.pre.instantiate(&mut store).map_err(|error| {
             let failure = failure(&error, &store);
@@ -125,10 +147,9 @@ impl Mould {
                 return Err(LoadError::Configure { reason, message });
             }
         };
-        if !needs.fields.is_empty() {
-            return Err(LoadError::Fields);
-        }
-        Ok(Instance { store, process, wants_data: needs.data, batches: 0 })
+        let reads = paths(&needs.fields)?;
+        let columns = vec![Column::default(); reads.len()];
+        Ok(Instance { store, process, wants_data: needs.data, reads, columns, batches: 0 })
     }
 
     /// Calls `process`. After an error other than `error` the instance must not be used again.
@@ -136,17 +157,22 @@ impl Mould {
         &self,
         instance: &mut Instance,
         batch: &Batch,
+        fields: &Fields<'_>,
     ) -> Result<Verdicts, TransformError> {
+        let columns = &mut instance.columns;
+        columns.iter_mut().enumerate().for_each(|(index, it)| fields.fill(index, batch, it));
+        let fields: Vec<Field<'_>> = columns.iter().map(Field::of).collect();
         let store = &mut instance.store;
         let input = batch.bytes() + batch.len() * EVENT_BYTES;
         store.set_hostcall_fuel(input.saturating_mul(OUTPUT_FACTOR).saturating_add(OUTPUT_FLOOR));
         store.set_epoch_deadline(ticks(self.setup.limits.time));
         store.data_mut().log.reset();
+        store.data_mut().calls.reset(batch.len());
         store.data_mut().memory.is_exhausted = false;
         instance.batches += 1;
         let _ticking = self.artifact.sandbox.ticking();
         let process = borrowing(instance.process);
-        match process.call(&mut *store, (Input::of(batch, instance.wants_data),)) {
+        match process.call(&mut *store, (Input::of(batch, &fields, instance.wants_data),)) {
             Ok((Ok(outcome),)) => outcome
                 .checked(batch.len())
                 .map_err(|wrong| TransformError { reason: "bad_answer", message: wrong }),
@@ -156,6 +182,29 @@ impl Mould {
             Err(error) => Err(failure(&error, store)),
         }
     }
+}
+
+impl Instance {
+    /// Ends a run of `process`: what it changed in the step's state stays if it `is_good`.
+    pub(super) fn end_run(&mut self, is_good: bool) {
+        self.store.data_mut().end_run(is_good);
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        let left = self.store.get_fuel().unwrap_or(u64::MAX);
+        Usage { memory: self.store.data().memory.used, instructions: u64::MAX - left }
+    }
+}
+
+/// The fields that a plugin asks for.
+fn paths(fields: &[String]) -> Result<Vec<Path>, LoadError> {
+    if fields.len() > FIELDS_MAX {
+        let message = format!("{} fields are more than {FIELDS_MAX}", fields.len());
+        return Err(LoadError::Fields(message));
+    }
+    let parse = |field: &String| field.parse::<Path>();
+    let paths = fields.iter().map(parse).collect::<Result<Vec<Path>, _>>();
+    paths.map_err(|error| LoadError::Fields(error.to_string()))
 }
 
 /// `process` as a function of columns borrowed for this one call.
@@ -178,6 +227,7 @@ fn failure(error: &Error, store: &Store<Host>) -> TransformError {
         // Allocators abort when they get no more memory.
         Some(_) if is_exhausted => ("memory", "it wants more memory than its limit".to_owned()),
         Some(trap) => ("trap", format!("{trap}{}", place(error))),
+        None if error.is::<Overrun>() => ("host_calls", error.root_cause().to_string()),
         None => {
             let cause = error.root_cause().to_string();
             let reason = if cause.contains(FUEL_EXHAUSTED) { "output" } else { "bad_answer" };

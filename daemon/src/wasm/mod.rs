@@ -11,14 +11,17 @@ mod answer;
 mod artifact;
 mod cache;
 mod columns;
+mod compiler;
 mod engine;
 mod host;
 mod instance;
 mod transform;
 
-pub use artifact::{Artifact, LoadError, Wasm};
-pub use engine::WasmError;
-pub use instance::{Limits, StepSetup};
+pub use artifact::{Artifact, Inspection, LoadError, Wasm};
+pub use compiler::compile_apart;
+pub use engine::{WasmError, Watch};
+pub use host::{BUCKETS, KV, LOOKUP, Lends, Measure, StepMetrics};
+pub use instance::{Limits, StepSetup, Usage};
 pub use transform::WasmTransform;
 
 #[cfg(test)]

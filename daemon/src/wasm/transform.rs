@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use wasmtime::component::Linker;
+use weir_fields::Path;
 
 use super::artifact::{Artifact, LoadError};
 use super::host::{self, Voice};
-use super::instance::{Instance, Mould, StepSetup};
+use super::instance::{Instance, Mould, StepSetup, Usage};
 use crate::component::{Transform, TransformError, Verdicts};
-use crate::event::Batch;
+use crate::event::{Batch, Fields};
 
 /// After so many batches an instance is made anew, so that what leaks inside does not add up.
 const BATCHES_MAX: u32 = 100_000;
@@ -17,6 +18,9 @@ const BATCHES_MAX: u32 = 100_000;
 /// A transform that runs a plugin in the sandbox.
 pub struct WasmTransform {
     mould: Mould,
+    /// What its first instance asked for, and all others must.
+    reads: Vec<Path>,
+    has_state: bool,
     /// Absent after a failure, until the next batch.
     instance: Option<Instance>,
 }
@@ -41,22 +45,55 @@ impl WasmTransform {
         let pre = linker.instantiate_pre(&artifact.component).map_err(shape)?;
         let voice = Arc::new(Voice::new(setup.id.clone()));
         let mould = Mould { artifact: Arc::clone(artifact), pre, setup, voice };
-        let instance = Some(mould.cast()?);
-        Ok(Self { mould, instance })
+        let instance = mould.cast()?;
+        let has_state = mould.setup.grants.iter().any(|grant| grant == host::KV);
+        let reads = instance.reads.clone();
+        Ok(Self { mould, has_state, reads, instance: Some(instance) })
+    }
+}
+
+impl WasmTransform {
+    /// A new instance, which must want what the first one did.
+    fn restart(&self) -> Result<Instance, TransformError> {
+        let instance = self.mould.cast().map_err(|error| restart_failure(&error))?;
+        if instance.reads == self.reads {
+            return Ok(instance);
+        }
+        let message = "it asks for other fields than when it was loaded".to_owned();
+        Err(TransformError { reason: "bad_answer", message })
+    }
+
+    /// What the present instance has used so far; nothing where there is none after a failure.
+    pub fn usage(&self) -> Usage {
+        self.instance.as_ref().map(Instance::usage).unwrap_or_default()
     }
 }
 
 impl Transform for WasmTransform {
-    fn transform(&mut self, batch: &Batch) -> Result<Verdicts, TransformError> {
+    fn reads(&self) -> &[Path] {
+        &self.reads
+    }
+
+    fn transform(
+        &mut self,
+        batch: &Batch,
+        fields: &Fields<'_>,
+    ) -> Result<Verdicts, TransformError> {
+        if self.has_state {
+            // Before the clock of the call runs. A plugin that asks is told why there is none.
+            drop(self.mould.setup.lends.state.open());
+        }
         let mut instance = match self.instance.take() {
             Some(instance) if instance.batches < BATCHES_MAX => instance,
             old => {
                 // Gives its slot back before the next one is taken.
                 drop(old);
-                self.mould.cast().map_err(|error| restart_failure(&error))?
+                self.restart()?
             }
         };
-        let answer = self.mould.process(&mut instance, batch);
+        let answer = self.mould.process(&mut instance, batch, fields);
+        // Parts of the batch are tried again, so each change is made once.
+        instance.end_run(answer.is_ok());
         if answer.as_ref().map_or_else(|error| error.reason == "error", |_| true) {
             self.instance = Some(instance);
         }
@@ -69,12 +106,12 @@ fn check_grants(artifact: &Artifact, grants: &[String]) -> Result<(), LoadError>
     if let Some(unknown) = grants.iter().find(|grant| !known.contains(&grant.as_str())) {
         return Err(LoadError::UnknownGrant(unknown.clone()));
     }
-    for import in &artifact.imports {
-        if let Some(missing) = host::missing_grant(import, grants) {
-            let all: Vec<&str> = grants.iter().map(String::as_str).chain([missing]).collect();
-            let grants = format!("{all:?}");
-            return Err(LoadError::NotGranted { interface: import.clone(), grants });
-        }
+    let missing = |import: &String| host::missing_grant(import, grants).map(str::to_owned);
+    let lacking: Vec<String> = artifact.imports.iter().filter_map(missing).collect();
+    if let Some(interface) = artifact.imports.iter().find(|import| missing(import).is_some()) {
+        let grants: Vec<&String> = grants.iter().chain(&lacking).collect();
+        let (interface, grants) = (interface.clone(), format!("{grants:?}"));
+        return Err(LoadError::NotGranted { interface, grants });
     }
     Ok(())
 }

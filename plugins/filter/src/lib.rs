@@ -35,20 +35,16 @@
 //!
 //! What remains is an error of the event, which the step's `on_error` decides about: comparing a
 //! string with a number, calculating with null, dividing by zero.
+//!
+//! Numbers mix as in JSON: `data.price * 2` is right for `10` and for `9.5`. Dividing whole numbers
+//! gives a whole number, as CEL has it: `double(data.n) / 4`.
 
-mod expression;
-mod extract;
-mod functions;
-mod json;
-mod reads;
-mod rewrite;
 #[cfg(test)]
 mod tests;
 
+use expression::Expression;
 use serde::Deserialize;
 use weir_plugin::{Action, Event, Failure, Plugin, Step};
-
-use crate::expression::Expression;
 
 /// What a pipeline file may say.
 #[derive(Debug, Default, Deserialize)]
@@ -63,6 +59,8 @@ pub struct Config {
 /// Judges events by the expressions of one step.
 #[derive(Debug)]
 pub struct Filter {
+    /// The paths that the expressions read, each once.
+    fields: Vec<String>,
     keep: Option<Expression>,
     drop: Option<Expression>,
 }
@@ -77,10 +75,12 @@ impl Plugin for Filter {
                         'data.bot != true'`"
                 .to_owned());
         }
-        let compile = |key, text: Option<String>| {
-            text.map(|text| Expression::compile(key, &text)).transpose()
+        let mut fields = Vec::new();
+        let mut compile = |key, text: Option<String>| {
+            text.map(|text| Expression::condition(key, &text, &mut fields)).transpose()
         };
-        Ok(Self { keep: compile("keep", config.keep)?, drop: compile("drop", config.drop)? })
+        let (keep, drop) = (compile("keep", config.keep)?, compile("drop", config.drop)?);
+        Ok(Self { fields, keep, drop })
     }
 
     fn transform(&mut self, event: &Event<'_>) -> Result<Action, Failure> {
@@ -95,8 +95,12 @@ impl Plugin for Filter {
         }
     }
 
+    fn fields(&self) -> Vec<String> {
+        self.fields.clone()
+    }
+
     fn needs_data(&self) -> bool {
-        [&self.keep, &self.drop].into_iter().flatten().any(Expression::reads_data)
+        false
     }
 }
 

@@ -54,7 +54,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use weir_plugin::{Action, Event, Failure, Plugin, Step};
+use weir_plugin::{Action, Event, Failure, Field, Patch, Plugin, Step, Value};
 
 use crate::detect::Detector;
 use crate::path::Path;
@@ -62,6 +62,11 @@ use crate::replace::{Replacement, Replacer};
 
 /// The least length of a salt: fewer characters can be tried out.
 const SALT_MIN: usize = 8;
+
+/// What is wrong with data that nobody could look into.
+const NOT_JSON: &str = "data says that it is JSON, but is not";
+/// The path of the whole document.
+const DOCUMENT: &str = "$";
 
 /// What a pipeline file may say.
 #[derive(Debug, Default, Deserialize)]
@@ -84,6 +89,8 @@ struct Salt(String);
 /// What one step redacts, and how.
 #[derive(Debug)]
 pub struct Redact {
+    /// Where the daemon finds all that is to be redacted; without, the text itself is walked.
+    plain: Option<Vec<String>>,
     fields: Vec<Path>,
     detectors: Vec<Detector>,
     replacer: Replacer,
@@ -110,16 +117,32 @@ impl Plugin for Redact {
                 "`action = \"hash\"` needs a `salt` of {SALT_MIN} characters or more"
             ));
         }
-        let fields = fields.iter().map(|field| Path::parse(field)).collect::<Result<_, _>>()?;
-        Ok(Self { fields, detectors: detect, replacer: Replacer::new(action, &salt.0) })
+        let fields: Vec<Path> =
+            fields.iter().map(|field| Path::parse(field)).collect::<Result<_, _>>()?;
+        let plain = if detect.is_empty() { path::plain(&fields) } else { None };
+        Ok(Self { plain, fields, detectors: detect, replacer: Replacer::new(action, &salt.0) })
+    }
+
+    fn fields(&self) -> Vec<String> {
+        let plain = self.plain.iter().flatten().cloned();
+        // Whether the data is JSON is seen by whether there is a document.
+        let document = self.plain.iter().map(|_| DOCUMENT.to_owned());
+        plain.chain(document).collect()
+    }
+
+    fn needs_data(&self) -> bool {
+        true
     }
 
     fn transform(&mut self, event: &Event<'_>) -> Result<Action, Failure> {
+        if let Some(plain) = &self.plain {
+            return self.redact_fields(event, plain);
+        }
         let edits = match std::str::from_utf8(event.data()) {
             Ok(text) if text.trim_ascii().is_empty() => Vec::new(),
             Ok(text) if is_json(text) => json::edits(text, self),
             _ if claims_json(event.content_type()) => {
-                return Err(Failure::invalid("data says that it is JSON, but is not"));
+                return Err(Failure::invalid(NOT_JSON));
             }
             Ok(text) if is_text(event.content_type()) => self.detected(text),
             _ => Vec::new(),
@@ -132,6 +155,38 @@ impl Plugin for Redact {
 }
 
 impl Redact {
+    /// Redacts fields that the daemon found.
+    fn redact_fields(&self, event: &Event<'_>, plain: &[String]) -> Result<Action, Failure> {
+        if !event.field_at(plain.len()).is_present() {
+            let is_broken =
+                claims_json(event.content_type()) && !event.data().trim_ascii().is_empty();
+            return if is_broken { Err(Failure::invalid(NOT_JSON)) } else { Ok(Action::Keep) };
+        }
+        let mut patch = Patch::default();
+        for (index, path) in plain.iter().enumerate() {
+            let content = match event.field_at(index) {
+                // What an earlier one of two equal keys holds would stay in the text.
+                Field::Absent if event.is_ambiguous_at(index) => {
+                    patch = patch.remove(path);
+                    continue;
+                }
+                Field::Null if event.is_ambiguous_at(index) => {
+                    patch = patch.set(path, Value::null());
+                    continue;
+                }
+                Field::Absent | Field::Null => continue,
+                Field::Bool(true) => "true",
+                Field::Bool(false) => "false",
+                Field::Number(text) | Field::Text(text) | Field::Json(text) => text,
+            };
+            patch = match self.replacer.field(content) {
+                Some(with) => patch.set(path, with),
+                None => patch.remove(path),
+            };
+        }
+        Ok(if patch.is_empty() { Action::Keep } else { patch.into() })
+    }
+
     /// What the detectors find in `text`, as edits of it.
     fn detected(&self, text: &str) -> Vec<Edit> {
         let found = detect::find(&self.detectors, text).into_iter().map(|found| {

@@ -1,5 +1,12 @@
 //! Paths of fields, and how far the place that is being read has come along each.
 
+/// How many fields the daemon finds for a plugin.
+const FIELDS_MAX: usize = 64;
+/// How many parts the path of one may have.
+const DEPTH_MAX: usize = 32;
+/// How long the path of one may be, in bytes.
+const LEN_MAX: usize = 512;
+
 /// A path as the config gives it, such as `items.*.email`.
 #[derive(Debug)]
 pub(crate) struct Path(Vec<Segment>);
@@ -37,6 +44,34 @@ impl Path {
         }
         Ok(Self(segments))
     }
+
+    fn written(&self) -> String {
+        let quoted = self.0.iter().map(|segment| match segment {
+            Segment::Name(name) => format!("[{}]", serde_json::Value::from(name.as_str())),
+            Segment::Any | Segment::Deep => unreachable!("only plain paths are written"),
+        });
+        format!("${}", quoted.collect::<String>())
+    }
+}
+
+/// The paths as the daemon's contract writes them, without those that lie inside of others.
+///
+/// `None` if the daemon cannot find them: a wildcard, or a number, which is a key or an index.
+pub(crate) fn plain(paths: &[Path]) -> Option<Vec<String>> {
+    let is_name = |segment: &Segment| match segment {
+        Segment::Name(name) => !name.bytes().all(|byte| byte.is_ascii_digit()),
+        Segment::Any | Segment::Deep => false,
+    };
+    let is_plain = |path: &Path| path.0.len() <= DEPTH_MAX && path.0.iter().all(is_name);
+    if paths.len() >= FIELDS_MAX || !paths.iter().all(is_plain) {
+        return None;
+    }
+    let is_outer = |path: &&Path| {
+        let around = |other: &Path| path.0.len() > other.0.len() && path.0.starts_with(&other.0);
+        !paths.iter().any(around)
+    };
+    let written: Vec<String> = paths.iter().filter(is_outer).map(Path::written).collect();
+    written.iter().all(|path| path.len() <= LEN_MAX).then_some(written)
 }
 
 impl Progress {

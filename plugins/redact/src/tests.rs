@@ -124,6 +124,26 @@ fn removing_leaves_valid_json() {
 }
 
 #[test]
+fn no_earlier_value_of_a_repeated_key_stays() {
+    let config = fields(&["user.email"], "mask");
+    for data in [
+        r#"{"user":{"email":"bob@x.org"},"user":{"id":1}}"#,
+        r#"{"user":{"email":"bob@x.org"},"user":7}"#,
+        r#"{"user":{"email":"bob@x.org","email":null}}"#,
+        r#"{"user":{"email":"bob@x.org","email":"al@x.org"}}"#,
+    ] {
+        let redacted = redact(&config, data);
+        assert!(!redacted.contains("bob@") && !redacted.contains("al@"), "{redacted}");
+    }
+}
+
+#[test]
+fn a_field_inside_of_another_is_redacted_with_it() {
+    let config = fields(&["user.ip", "user"], "mask");
+    assert_eq!(redact(&config, r#"{"user":{"ip":"x"}}"#), r#"{"user":"***"}"#);
+}
+
+#[test]
 fn a_hash_is_the_same_for_the_same_value_and_salt() {
     let hash = |salt: &str, data: &str| {
         redact(&format!(r#"{{"fields":["x"],"action":"hash","salt":"{salt}"}}"#), data)

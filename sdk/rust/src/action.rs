@@ -1,6 +1,7 @@
 //! What a plugin answers for one event: an action, or a failure.
 
 use crate::bindings::weir::plugin::types;
+use crate::patch::Patch;
 
 /// What happens to an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +11,8 @@ pub enum Action {
     Keep,
     /// It is dropped on purpose; the publisher is told `filtered`.
     Drop,
+    /// It passes on with these changes to its JSON data.
+    Patch(Patch),
     /// It passes on with this payload; everything else stays as it was.
     Replace(Vec<u8>),
     /// These rows take its place: one changes it, several split it, none drops it.

@@ -6,26 +6,34 @@ use serde::Deserialize;
 
 use crate::action::Failure;
 use crate::bindings::weir::plugin::types;
+use crate::field::Field;
+use crate::patch::{Patch, Value};
 
 /// Marks an absent entry of a dictionary column.
 pub(crate) const NONE: u32 = u32::MAX;
+
+/// The bit of a kind that marks a key that is named more than once.
+const AMBIGUOUS: u8 = 0x80;
 
 /// The events that arrive together, in order.
 #[derive(Clone, Copy)]
 pub struct Batch<'a> {
     columns: &'a types::Batch,
+    /// The paths of the fields in `columns`.
+    fields: &'a [String],
 }
 
 /// One event: the attributes of CloudEvents 1.0 and the data.
 #[derive(Clone, Copy)]
 pub struct Event<'a> {
     columns: &'a types::Batch,
+    fields: &'a [String],
     index: usize,
 }
 
 impl<'a> Batch<'a> {
-    pub(crate) fn new(columns: &'a types::Batch) -> Self {
-        Self { columns }
+    pub(crate) fn new(columns: &'a types::Batch, fields: &'a [String]) -> Self {
+        Self { columns, fields }
     }
 
     /// How many events there are.
@@ -44,12 +52,16 @@ impl<'a> Batch<'a> {
     /// If there is no such event.
     pub fn event(self, index: usize) -> Event<'a> {
         assert!(index < self.len(), "a batch of {} has no event {index}", self.len());
-        Event { columns: self.columns, index }
+        Event { columns: self.columns, fields: self.fields, index }
     }
 
     /// The events, in the order they arrived.
     pub fn events(self) -> impl ExactSizeIterator<Item = Event<'a>> {
-        (0..self.len()).map(move |index| Event { columns: self.columns, index })
+        (0..self.len()).map(move |index| Event {
+            columns: self.columns,
+            fields: self.fields,
+            index,
+        })
     }
 
     /// Whether the payloads came along, see [`Plugin::needs_data`](crate::Plugin::needs_data).
@@ -118,6 +130,57 @@ impl<'a> Event<'a> {
     pub fn json<T: Deserialize<'a>>(&self) -> Result<T, Failure> {
         serde_json::from_slice(self.data())
             .map_err(|error| Failure::invalid(format!("data is not the JSON expected: {error}")))
+    }
+
+    /// The field of JSON data at `path`, one that [`Plugin::fields`](crate::Plugin::fields) names.
+    ///
+    /// # Panics
+    /// If the plugin does not name it.
+    pub fn field(&self, path: &str) -> Field<'a> {
+        self.field_at(self.position(path))
+    }
+
+    /// The field that is number `index` of those that `fields` names; spares looking for its name.
+    ///
+    /// # Panics
+    /// If the plugin names fewer.
+    pub fn field_at(&self, index: usize) -> Field<'a> {
+        let column = &self.columns.fields[index];
+        let text = &column.values[span(&column.ends, self.index)];
+        Field::of(column.kinds[self.index] & !AMBIGUOUS, text)
+    }
+
+    /// Whether an object on the way to the field at `path` names its key more than once.
+    ///
+    /// The field is the last one then, but another reader of the same text may see another.
+    ///
+    /// # Panics
+    /// If the plugin does not name it.
+    pub fn is_ambiguous(&self, path: &str) -> bool {
+        self.is_ambiguous_at(self.position(path))
+    }
+
+    /// The same of the field that is number `index` of those that `fields` names.
+    ///
+    /// # Panics
+    /// If the plugin names fewer.
+    pub fn is_ambiguous_at(&self, index: usize) -> bool {
+        self.columns.fields[index].kinds[self.index] & AMBIGUOUS != 0
+    }
+
+    fn position(&self, path: &str) -> usize {
+        let known = self.fields.iter().position(|known| known == path);
+        known.unwrap_or_else(|| panic!("`{path}` is read but not named in `fields`"))
+    }
+
+    /// A patch that sets the field of JSON data at `path`.
+    pub fn set(&self, path: impl Into<String>, value: impl Into<Value>) -> Patch {
+        Patch::default().set(path, value)
+    }
+
+    /// A patch that removes the field of JSON data at `path`.
+    pub fn remove(&self, path: impl Into<String>) -> Patch {
+        Patch::default().remove(path)
     }
 
     /// The extension attribute `name`.

@@ -15,7 +15,13 @@ use crate::plugin::{Plugin, Step};
 use crate::verdicts::Verdicts;
 
 /// Holds the one plugin of an instance, from `configure` on.
-pub struct Slot<P>(RefCell<Option<P>>);
+pub struct Slot<P>(RefCell<Option<Configured<P>>>);
+
+/// A plugin and the fields that it reads.
+struct Configured<P> {
+    plugin: P,
+    fields: Vec<String>,
+}
 
 impl<P> Slot<P> {
     /// A place without a plugin.
@@ -38,8 +44,9 @@ impl<P: Plugin> Slot<P> {
         log_panics();
         let config = read_config(config)?;
         let plugin = P::configure(config, &step.into())?;
-        let needs = types::Needs { fields: Vec::new(), data: plugin.needs_data() };
-        self.0.replace(Some(plugin));
+        let fields = plugin.fields();
+        let needs = types::Needs { fields: fields.clone(), data: plugin.needs_data() };
+        self.0.replace(Some(Configured { plugin, fields }));
         Ok(needs)
     }
 
@@ -48,9 +55,10 @@ impl<P: Plugin> Slot<P> {
     /// # Errors
     /// If the batch as a whole could not be judged.
     pub fn process(&self, columns: &types::Batch) -> Result<types::Outcome, String> {
-        let mut plugin = self.0.borrow_mut();
-        let plugin = plugin.as_mut().ok_or("the plugin was not configured")?;
-        let batch = Batch::new(columns);
+        let mut configured = self.0.borrow_mut();
+        let Configured { plugin, fields } =
+            configured.as_mut().ok_or("the plugin was not configured")?;
+        let batch = Batch::new(columns, fields);
         let mut verdicts = Verdicts::new(batch);
         plugin.transform_batch(batch, &mut verdicts)?;
         verdicts.finish()

@@ -53,9 +53,16 @@ pub trait Plugin: Sized + 'static {
         Ok(())
     }
 
+    /// The fields of JSON data that the plugin reads with [`Event::field`]; asked for once.
+    ///
+    /// Paths such as `user.plan`, `items[0].sku`, `user["odd.key"]`; `$` is the whole document.
+    fn fields(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether the plugin reads the payload. Without it the daemon need not copy any.
     fn needs_data(&self) -> bool {
-        true
+        self.fields().is_empty()
     }
 }
 

@@ -21,6 +21,7 @@ use std::cell::RefCell;
 use crate::action::FailureKind;
 use crate::bindings::weir::plugin::types;
 use crate::event::{Batch, Event, NONE, span};
+pub use crate::fakes::{measured, set_clock, set_table};
 use crate::guest::Slot;
 use crate::log::Level;
 use crate::plugin::Plugin;
@@ -34,6 +35,7 @@ thread_local! {
 #[derive(Debug)]
 pub struct Harness<P> {
     slot: Slot<P>,
+    fields: Vec<String>,
 }
 
 /// An event to be judged. [`event`] makes one with sensible attributes.
@@ -99,7 +101,6 @@ pub fn logged() -> Vec<(Level, String)> {
 }
 
 /// Keeps a line for [`logged`].
-#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn record(level: Level, line: String) {
     LOGGED.with_borrow_mut(|lines| lines.push((level, line)));
 }
@@ -117,8 +118,8 @@ impl<P: Plugin> Harness<P> {
             instance: 0,
             host_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        slot.configure(config, step)?;
-        Ok(Self { slot })
+        let fields = slot.configure(config, step)?.fields;
+        Ok(Self { slot, fields })
     }
 
     /// Hands the events over as one batch.
@@ -129,9 +130,10 @@ impl<P: Plugin> Harness<P> {
     /// # Panics
     /// If the plugin panics.
     pub fn run(&mut self, events: &[Draft]) -> Result<Vec<Judged>, String> {
-        let columns = columns(events);
+        let mut columns = columns(events);
+        columns.fields = found(&self.fields, events)?;
         let outcome = self.slot.process(&columns)?;
-        let batch = Batch::new(&columns);
+        let batch = Batch::new(&columns, &self.fields);
         Ok(batch.events().map(|event| judged(event, &outcome)).collect())
     }
 
@@ -282,8 +284,76 @@ fn judged(event: Event<'_>, outcome: &types::Outcome) -> Judged {
             };
             Judged::Fail(kind, failure.message.clone())
         }
-        types::Verdict::Patch => unreachable!("this version of the crate makes no patches"),
+        types::Verdict::Patch => patched(event, outcome),
     }
+}
+
+/// The columns of the fields that a plugin reads, found as the daemon finds them.
+fn found(fields: &[String], events: &[Draft]) -> Result<Vec<types::Column>, String> {
+    use weir_fields::{Kind, Place, Wanted};
+
+    let column = |field: &String| {
+        let path = field.parse().map_err(|error: weir_fields::PathError| error.to_string())?;
+        let mut wanted = Wanted::default();
+        wanted.slot(&path);
+        let mut column =
+            types::Column { kinds: Vec::new(), ends: Vec::new(), values: String::new() };
+        for event in events {
+            let mut places = [Place::default()];
+            wanted.find(&event.data, &mut places);
+            let kind = match places[0].kind {
+                Kind::Absent => 0,
+                Kind::Null => 1,
+                Kind::False => 2,
+                Kind::True => 3,
+                Kind::Number => 4,
+                Kind::Text | Kind::EscapedText => 5,
+                Kind::Json => 6,
+            };
+            column.kinds.push(kind | u8::from(places[0].is_ambiguous) << 7);
+            places[0].write(&String::from_utf8_lossy(&event.data), &mut column.values);
+            column.ends.push(column_len(column.values.len()));
+        }
+        Ok(column)
+    };
+    fields.iter().map(column).collect()
+}
+
+/// What becomes of an event with its changes, made as the daemon makes them.
+fn patched(event: Event<'_>, outcome: &types::Outcome) -> Judged {
+    use weir_fields::{Path, Plan, Value};
+
+    let patches = outcome.patches.as_ref().expect("changes for the verdict `patch`");
+    let changes = 0..patches.origins.len();
+    let mine = changes.filter(|change| patches.origins[*change] as usize == event.index());
+    let (mut paths, mut values): (Vec<Path>, Vec<Value<'_>>) = (Vec::new(), Vec::new());
+    for change in mine {
+        let name = &patches.names[patches.name_of[change] as usize];
+        paths.push(name.parse().expect("a patch names a path"));
+        let text = &patches.values[span(&patches.ends, change)];
+        values.push(match patches.kinds[change] {
+            0 => Value::Remove,
+            1 => Value::Null,
+            2 => Value::Bool(false),
+            3 => Value::Bool(true),
+            5 => Value::Text(text),
+            _ => Value::Json(text),
+        });
+    }
+    let mut data = String::new();
+    if let Err(error) = Plan::new(&paths).apply(event.data(), &values, &mut data) {
+        return Judged::Fail(FailureKind::Invalid, error.to_string());
+    }
+    let own = |text: Option<&str>| text.map(str::to_owned);
+    let attributes = event.extensions();
+    Judged::Emit(vec![Emitted {
+        event_type: event.event_type().to_owned(),
+        subject: own(event.subject()),
+        content_type: own(event.content_type()),
+        data: data.into_bytes(),
+        extensions: attributes.map(|(name, it)| (name.to_owned(), it.to_owned())).collect(),
+        route: None,
+    }])
 }
 
 fn emitted(event: Event<'_>, rows: &types::Rows, row: usize) -> Emitted {

@@ -196,3 +196,80 @@ fn log_lines_are_kept_for_tests() {
     assert_eq!(logged(), [(log::Level::Info, "test/step".to_owned())]);
     assert_eq!(logged(), []);
 }
+
+/// Reads two fields and changes some.
+#[derive(Debug)]
+struct Marker;
+
+impl Plugin for Marker {
+    type Config = crate::NoConfig;
+
+    fn configure(_: crate::NoConfig, _: &Step) -> Result<Self, String> {
+        Ok(Self)
+    }
+
+    fn fields(&self) -> Vec<String> {
+        vec!["user.plan".to_owned(), "n".to_owned()]
+    }
+
+    fn transform(&mut self, event: &Event<'_>) -> Result<Action, Failure> {
+        if !event.field("n").is_present() {
+            return Ok(Action::Keep);
+        }
+        let n: f64 = event.field("n").json()?;
+        let plan = event.field("user.plan").as_str().unwrap_or("none").to_owned();
+        Ok(event.set("plan", plan).set("twice", n * 2.0).remove("user").into())
+    }
+}
+
+#[test]
+fn fields_are_read_and_set_without_a_document() {
+    let mut marker = Harness::<Marker>::new("").unwrap();
+    let events = [
+        event().data(r#"{"user":{"plan":"p\u0072o"},"n":1.5,"x":[ ]}"#),
+        event().data(r#"{"user":{"plan":"pro"}}"#),
+        event().data("not JSON"),
+        event().data(r#"{"n":"text"}"#),
+        event().data(r#"{"n":7}"#),
+    ];
+    let judged = marker.run(&events).unwrap();
+    assert_eq!(judged[0].texts(), [r#"{"n":1.5,"x":[ ],"plan":"pro","twice":3.0}"#]);
+    assert_eq!(judged[1..3], [Judged::Keep, Judged::Keep]);
+    assert!(matches!(&judged[3], Judged::Fail(FailureKind::Invalid, _)), "{judged:?}");
+    assert_eq!(judged[4].texts(), [r#"{"n":7,"plan":"none","twice":14.0}"#]);
+}
+
+#[test]
+fn capabilities_have_a_world_of_their_own_in_tests() {
+    use crate::testing::{measured, set_clock, set_table};
+    use crate::{clock, kv, lookup, metrics, random};
+    use std::time::Duration;
+
+    set_clock(5_000_000);
+    assert_eq!(clock::now(), 5_000_000);
+    assert_eq!(random::bytes(3).len(), 3);
+    assert_ne!(random::bytes(16), random::bytes(16));
+    metrics::count("hits", 2);
+    metrics::count("hits", 1);
+    metrics::gauge("depth", 2.5);
+    assert_eq!((measured("hits"), measured("depth"), measured("no")), (Some(3.0), Some(2.5), None));
+
+    assert!(lookup::Table::open("users").unwrap_err().contains("no table `users`"));
+    set_table("users", &[("ann", r#"{"plan":"pro"}"#), ("bob", "{}")]);
+    let found = lookup::Table::open("users").unwrap().find(["bob", "eve", "ann"]);
+    let values: Vec<Option<&str>> = (0..found.len()).map(|index| found.get(index)).collect();
+    assert_eq!(values, [Some("{}"), None, Some(r#"{"plan":"pro"}"#)]);
+
+    let second = Some(Duration::from_secs(1));
+    kv::set("a", b"x", second).unwrap();
+    assert_eq!(kv::increment("n", 2, second), Ok(2));
+    set_clock(5_500_000);
+    assert_eq!(kv::increment("n", 2, second), Ok(4));
+    assert_eq!(kv::get("a"), Ok(Some(b"x".to_vec())));
+    let failure = Failure::from(kv::increment("a", 1, None).unwrap_err());
+    assert_eq!(failure.kind(), FailureKind::Transient);
+    set_clock(6_000_000);
+    assert_eq!((kv::get("a"), kv::increment("n", 1, None)), (Ok(None), Ok(1)));
+    kv::delete("n").unwrap();
+    assert_eq!(kv::get("n"), Ok(None));
+}

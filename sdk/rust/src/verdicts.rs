@@ -6,12 +6,14 @@
 use crate::action::{Action, Failure, Row};
 use crate::bindings::weir::plugin::types;
 use crate::event::{Batch, Event, NONE, span};
+use crate::patch::Patch;
 
 /// Collects the verdicts on a batch, one per event, in the order of the events.
 #[derive(Debug)]
 pub struct Verdicts<'a> {
     batch: Batch<'a>,
     verdicts: Vec<types::Verdict>,
+    patches: types::Patches,
     rows: Vec<(u32, Row)>,
     failures: Vec<types::Failure>,
 }
@@ -21,6 +23,14 @@ impl<'a> Verdicts<'a> {
         Self {
             batch,
             verdicts: Vec::with_capacity(batch.len()),
+            patches: types::Patches {
+                origins: Vec::new(),
+                names: Vec::new(),
+                name_of: Vec::new(),
+                kinds: Vec::new(),
+                ends: Vec::new(),
+                values: String::new(),
+            },
             rows: Vec::new(),
             failures: Vec::new(),
         }
@@ -48,9 +58,32 @@ impl<'a> Verdicts<'a> {
         match action {
             Action::Keep => self.keep(),
             Action::Drop => self.discard(),
+            Action::Patch(patch) => self.patch(patch),
             Action::Replace(data) => self.emit([Row::new().data(data)]),
             Action::Emit(rows) => self.emit(rows),
         }
+    }
+
+    /// The next event passes on with these changes.
+    pub fn patch(&mut self, patch: Patch) {
+        if patch.is_empty() {
+            return self.keep();
+        }
+        let origin = self.next();
+        let patches = &mut self.patches;
+        for (path, value) in patch.changes {
+            let known = patches.names.iter().position(|known| *known == path);
+            let name = known.unwrap_or_else(|| {
+                patches.names.push(path);
+                patches.names.len() - 1
+            });
+            patches.origins.push(origin);
+            patches.name_of.push(column_len(name));
+            patches.kinds.push(value.kind);
+            patches.values.push_str(&value.text);
+            patches.ends.push(column_len(patches.values.len()));
+        }
+        self.verdicts.push(types::Verdict::Patch);
     }
 
     fn emit(&mut self, rows: impl IntoIterator<Item = Row>) {
@@ -77,7 +110,7 @@ impl<'a> Verdicts<'a> {
         };
         Ok(types::Outcome {
             verdicts: self.verdicts,
-            patches: None,
+            patches: (!self.patches.origins.is_empty()).then_some(self.patches),
             emitted,
             failures: self.failures,
         })

@@ -143,6 +143,8 @@ impl Eyes {
                 return;
             }
             if waited.is_ok() {
+                // As they were read just now: what changes while it is waited is a change.
+                self.take_also();
                 self.wait_for_quiet(woken);
             }
             if self.shared.is_over.load(Ordering::Relaxed) {

@@ -7,8 +7,13 @@ use serde::de::IgnoredAny;
 
 use super::Event;
 
-/// Attribute names of CloudEvents that an extension attribute cannot take.
-const CORE_NAMES: [&str; 10] = [
+/// The attribute that carries the channel of an event on the disk. No publisher can name one so, and
+/// it is no part of the event.
+pub const CHANNEL_MARK: &str = ".channel";
+
+/// Attribute names that an extension attribute cannot take: those of CloudEvents, and the mark.
+const RESERVED: [&str; 11] = [
+    CHANNEL_MARK,
     "specversion",
     "id",
     "source",
@@ -53,7 +58,7 @@ pub fn write_cloudevent(event: &Event<'_>, out: &mut Vec<u8>) {
         write_member("datacontenttype", content_type, out);
     }
     for (name, value) in event.extensions() {
-        if !CORE_NAMES.contains(&name) {
+        if !RESERVED.contains(&name) {
             write_member(name, value, out);
         }
     }
@@ -112,7 +117,8 @@ fn write_member(name: &str, value: &str, out: &mut Vec<u8>) {
     write_string(value, out);
 }
 
-fn write_data(data: &[u8], content_type: Option<&str>, out: &mut Vec<u8>) {
+/// Appends a comma and the member `data` or `data_base64` to `out`, on one line.
+pub fn write_data(data: &[u8], content_type: Option<&str>, out: &mut Vec<u8>) {
     let text = str::from_utf8(data).ok();
     let form = text.map_or(Form::Base64, |text| form(text, content_type));
     match form {
@@ -145,7 +151,8 @@ fn form(text: &str, content_type: Option<&str>) -> Form {
     if is_text { Form::Text } else { Form::Base64 }
 }
 
-fn write_base64(data: &[u8], out: &mut Vec<u8>) {
+/// Appends `data` in base64, with padding.
+pub fn write_base64(data: &[u8], out: &mut Vec<u8>) {
     for chunk in data.chunks(3) {
         let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);

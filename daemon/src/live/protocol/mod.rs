@@ -1,5 +1,6 @@
 //! The dialects that subscribers speak, without any I/O: text in, commands out, and back.
 
+pub(super) mod pusher;
 pub(super) mod sse;
 pub(super) mod weir;
 

@@ -6,7 +6,7 @@
 use std::fmt::Arguments;
 use std::io::Write as _;
 
-use super::weir;
+use super::weir::{self, Refused};
 use crate::live::cursor::{Cursor, Epoch};
 use crate::live::message::{Missed, Piece};
 use crate::live::pattern::Pattern;
@@ -16,17 +16,21 @@ pub(in crate::live) fn write_retry(millis: u64, out: &mut Vec<u8>) {
     append(out, format_args!("retry: {millis}\n\n"));
 }
 
-/// Appends a comment, which only keeps the connection alive.
-pub(in crate::live) fn write_comment(out: &mut Vec<u8>) {
-    out.extend_from_slice(b":\n\n");
+/// Appends what keeps the connection alive: a comment, or an id alone, which no `EventSource`
+/// shows but all resume from.
+pub(in crate::live) fn write_sign_of_life(cursor: Option<Cursor>, out: &mut Vec<u8>) {
+    match cursor {
+        Some(cursor) => append(out, format_args!("id: {cursor}\n\n")),
+        None => out.extend_from_slice(b":\n\n"),
+    }
 }
 
 /// Appends `welcome`. It moves the subscriber's place only where nothing is replayed: whoever is
 /// cut off during a replay resumes from where it was before.
 pub(in crate::live) fn write_welcome(
     session: (&str, u64),
-    cursor: Cursor,
-    is_replaying: bool,
+    ping_seconds: u64,
+    (cursor, is_replaying): (Cursor, bool),
     out: &mut Vec<u8>,
 ) {
     append(out, format_args!("event: welcome\n"));
@@ -35,7 +39,7 @@ pub(in crate::live) fn write_welcome(
     }
     append(out, format_args!("data: "));
     let mut data = Vec::new();
-    weir::write_welcome(session, 0, Some(cursor), &mut data);
+    weir::write_welcome(session, ping_seconds, Some(cursor), &mut data);
     out.extend_from_slice(&data);
     out.extend_from_slice(b"\n\n");
 }
@@ -58,6 +62,15 @@ pub(in crate::live) fn write_gap(patterns: &[Pattern], missed: &Missed, out: &mu
         out.extend_from_slice(&data);
         out.extend_from_slice(b"\n\n");
     }
+}
+
+/// Appends the `error` after which the stream ends.
+pub(in crate::live) fn write_error(refused: &Refused<'_>, out: &mut Vec<u8>) {
+    append(out, format_args!("event: error\ndata: "));
+    let mut data = Vec::new();
+    weir::write_error(refused, &mut data);
+    out.extend_from_slice(&data);
+    out.extend_from_slice(b"\n\n");
 }
 
 /// Appends `bye`, and the time after which to come back, for `EventSource` too.

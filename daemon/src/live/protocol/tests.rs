@@ -27,11 +27,11 @@ fn pattern(text: &str) -> Pattern {
 
 #[test]
 fn commands_are_read() {
-    check(r#"{"type":"hello","token":"secret"}"#, &expect!["Hello"]);
+    check(r#"{"type":"hello","token":"secret"}"#, &expect!["Hello { token: Some(Token) }"]);
     check(
         r#"{"type":"sub","ref":1,"channels":["a","b.*","a"],"last":5,"later":true}"#,
         &expect![[
-            r#"Sub { tag: Tag(Some("1")), patterns: [Pattern { text: "a", is_exact: true }, Pattern { text: "b.*", is_exact: false }], start: Last(5) }"#
+            r#"Sub { tag: Tag(Some("1")), patterns: [Pattern { text: "a", is_exact: true }, Pattern { text: "b.*", is_exact: false }], start: Last(5), is_present: false }"#
         ]],
     );
     check(
@@ -90,7 +90,7 @@ fn cursors_are_what_was_given_out() {
 fn replies_are_one_object_a_line() {
     let place = |seq| Cursor { seq, ..Cursor::UNKNOWN };
     let missed = Missed { reason: GapReason::Expired, from: place(1), until: place(4) };
-    let joined = Joined { cursor: place(9), replayed: 2, missed: Some(missed) };
+    let joined = Joined { cursor: place(9), replayed: 2, missed: Some(missed), is_cached: false };
     let Ok(weir::Command::Sub { tag, .. }) =
         weir::parse(r#"{"type":"sub","ref":3,"channels":["a"]}"#)
     else {
@@ -103,7 +103,8 @@ fn replies_are_one_object_a_line() {
     weir::write_gap(&pattern("a"), &missed, &mut out);
     weir::write_pubok(Some("4"), b"[]", &mut out);
     weir::write_bye("drain", 70, &mut out);
-    weir::write_ping(&mut out);
+    weir::write_ping(None, &mut out);
+    weir::write_ping(Some(place(9)), &mut out);
     weir::write_pong(&mut out);
     let text = String::from_utf8(out).unwrap();
     for line in text.lines() {
@@ -117,6 +118,7 @@ fn replies_are_one_object_a_line() {
         {"type":"pubok","ref":4,"results":[]}
         {"type":"bye","reason":"drain","after":70}
         {"type":"ping"}
+        {"type":"ping","cursor":"0.9"}
         {"type":"pong"}"#]]
     .assert_eq(&text);
 }
@@ -127,7 +129,8 @@ fn a_piece_is_one_message_per_event_with_its_cursor() {
     let mut out = Vec::new();
     sse::write_retry(10, &mut out);
     sse::write_piece(Epoch::UNKNOWN, &piece, &mut out);
-    sse::write_comment(&mut out);
+    sse::write_sign_of_life(None, &mut out);
+    sse::write_sign_of_life(Some(Cursor { seq: 9, ..Cursor::UNKNOWN }), &mut out);
     expect![[r#"
         retry: 10
 
@@ -141,6 +144,8 @@ fn a_piece_is_one_message_per_event_with_its_cursor() {
 
         :
 
+        id: 0.9
+
     "#]]
     .assert_eq(&String::from_utf8(out).unwrap());
 }
@@ -149,7 +154,7 @@ fn a_piece_is_one_message_per_event_with_its_cursor() {
 fn a_replay_does_not_move_the_place_of_a_page_before_it_is_through() {
     let welcome = |is_replaying| {
         let mut out = Vec::new();
-        sse::write_welcome(("s", 1), Cursor::UNKNOWN, is_replaying, &mut out);
+        sse::write_welcome(("s", 1), 15, (Cursor::UNKNOWN, is_replaying), &mut out);
         String::from_utf8(out).unwrap()
     };
     assert!(welcome(false).contains("\nid: 0.0\n"));

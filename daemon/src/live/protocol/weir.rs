@@ -4,16 +4,19 @@
 //! to a buffer of lines.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::Write as _;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::event::encode::write_string;
+use crate::live::access::Denied;
 use crate::live::cursor::Cursor;
 use crate::live::hub::{Joined, Start};
 use crate::live::message::Missed;
 use crate::live::pattern::Pattern;
+use crate::live::presence::Member;
 
 /// The WebSocket subprotocol.
 pub(in crate::live) const SUBPROTOCOL: &str = "weir.v1";
@@ -24,10 +27,24 @@ const REF_LEN_MAX: usize = 64;
 /// What a publisher or subscriber wants.
 #[derive(Debug)]
 pub(in crate::live) enum Command<'a> {
-    Hello,
-    Sub { tag: Tag<'a>, patterns: Vec<Pattern>, start: Start },
-    Unsub { tag: Tag<'a>, patterns: Vec<Pattern> },
-    Pub { tag: Tag<'a>, events: Vec<&'a RawValue> },
+    Hello {
+        token: Option<Token<'a>>,
+    },
+    /// With `is_present` also as a member of these channels, who learns of the others.
+    Sub {
+        tag: Tag<'a>,
+        patterns: Vec<Pattern>,
+        start: Start,
+        is_present: bool,
+    },
+    Unsub {
+        tag: Tag<'a>,
+        patterns: Vec<Pattern>,
+    },
+    Pub {
+        tag: Tag<'a>,
+        events: Vec<&'a RawValue>,
+    },
     Ping,
     Pong,
 }
@@ -35,6 +52,15 @@ pub(in crate::live) enum Command<'a> {
 /// The `ref` of a command, a JSON number or string that is sent back as it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::live) struct Tag<'a>(Option<&'a str>);
+
+/// What a subscriber shows; never to be printed.
+pub(in crate::live) struct Token<'a>(pub(in crate::live) Cow<'a, str>);
+
+impl fmt::Debug for Token<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
 
 /// Why something is refused, as the `error` frame says it.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,8 +71,16 @@ pub(in crate::live) struct Refused<'a> {
     pub(in crate::live) hint: Option<&'static str>,
 }
 
+impl Refused<'_> {
+    /// For somebody who is turned away.
+    pub(in crate::live) fn of(denied: &Denied) -> Self {
+        let (code, hint) = (denied.code(), denied.hint());
+        Self { tag: Tag::default(), code, message: denied.to_string().into(), hint }
+    }
+}
+
 /// All members that any command has; unknown ones are for newer daemons.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Line<'a> {
     #[serde(borrow)]
     r#type: Cow<'a, str>,
@@ -58,8 +92,12 @@ struct Line<'a> {
     since: Option<Cow<'a, str>>,
     #[serde(default)]
     last: Option<u32>,
+    #[serde(default)]
+    presence: bool,
     #[serde(borrow, default)]
     events: Option<Vec<&'a RawValue>>,
+    #[serde(borrow, default)]
+    token: Option<Cow<'a, str>>,
 }
 
 impl Tag<'_> {
@@ -81,14 +119,14 @@ pub(in crate::live) fn parse(line: &str) -> Result<Command<'_>, Refused<'_>> {
     let bad =
         |message: Cow<'static, str>| Refused { tag, code: "bad_request", message, hint: None };
     match read.r#type.as_ref() {
-        "hello" => Ok(Command::Hello),
+        "hello" => Ok(Command::Hello { token: read.token.map(Token) }),
         "ping" => Ok(Command::Ping),
         "pong" => Ok(Command::Pong),
         "sub" => {
             let patterns = patterns(read.channels).map_err(bad)?;
             let start =
                 start(read.since.as_deref(), read.last).map_err(|error| bad(error.into()))?;
-            Ok(Command::Sub { tag, patterns, start })
+            Ok(Command::Sub { tag, patterns, start, is_present: read.presence })
         }
         "unsub" => Ok(Command::Unsub { tag, patterns: patterns(read.channels).map_err(bad)? }),
         "pub" => {
@@ -173,10 +211,54 @@ pub(in crate::live) fn write_subok(
     out: &mut Vec<u8>,
 ) {
     start_reply("subok", tag, out);
-    let Joined { cursor, replayed, missed } = joined;
+    let Joined { cursor, replayed, missed, .. } = joined;
     append(out, format_args!(r#","cursor":"{cursor}","replayed":{replayed},"gaps":["#));
     write_gaps(patterns, missed.as_ref(), out);
     out.extend_from_slice(b"]}");
+}
+
+/// Appends `members`: who is on a channel.
+pub(in crate::live) fn write_members<'a>(
+    channel: &str,
+    members: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+    out: &mut Vec<u8>,
+) {
+    put(out, format_args!(r#"{{"type":"members","channel":"#));
+    write_string(channel, out);
+    out.extend_from_slice(br#","members":["#);
+    for (index, (user, info)) in members.enumerate() {
+        out.extend_from_slice(if index == 0 { b"{" } else { b",{" });
+        write_member(user, info, out);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}");
+}
+
+/// Appends `join`.
+pub(in crate::live) fn write_join(channel: &str, member: &Member, out: &mut Vec<u8>) {
+    put(out, format_args!(r#"{{"type":"join","channel":"#));
+    write_string(channel, out);
+    out.push(b',');
+    write_member(&member.user, member.info.as_deref(), out);
+    out.push(b'}');
+}
+
+/// Appends `leave`.
+pub(in crate::live) fn write_leave(channel: &str, user: &str, out: &mut Vec<u8>) {
+    put(out, format_args!(r#"{{"type":"leave","channel":"#));
+    write_string(channel, out);
+    out.push(b',');
+    write_member(user, None, out);
+    out.push(b'}');
+}
+
+/// Appends the members of an object that is about a user; `info` is JSON.
+fn write_member(user: &str, info: Option<&str>, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#""user":"#);
+    write_string(user, out);
+    if let Some(info) = info {
+        append(out, format_args!(r#","info":{info}"#));
+    }
 }
 
 /// Appends `unsubok`.
@@ -226,9 +308,13 @@ pub(in crate::live) fn write_gap(pattern: &Pattern, missed: &Missed, out: &mut V
     out.push(b'}');
 }
 
-/// Appends `ping`.
-pub(in crate::live) fn write_ping(out: &mut Vec<u8>) {
-    put(out, format_args!(r#"{{"type":"ping"}}"#));
+/// Appends `ping`; with `cursor`, whoever gets it has all that it wants up to there.
+pub(in crate::live) fn write_ping(cursor: Option<Cursor>, out: &mut Vec<u8>) {
+    put(out, format_args!(r#"{{"type":"ping""#));
+    if let Some(cursor) = cursor {
+        append(out, format_args!(r#","cursor":"{cursor}""#));
+    }
+    out.push(b'}');
 }
 
 /// Appends `pong`.
@@ -257,13 +343,13 @@ fn start_reply(kind: &str, tag: Tag<'_>, out: &mut Vec<u8>) {
 }
 
 /// Starts a line.
-fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+fn put(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     if !out.is_empty() {
         out.push(b'\n');
     }
     append(out, text);
 }
 
-fn append(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+fn append(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a vector takes any bytes");
 }

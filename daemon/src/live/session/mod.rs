@@ -5,6 +5,7 @@
 
 mod intake;
 mod meter;
+mod mirror;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -22,12 +23,16 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 pub(crate) use self::intake::{Intake, Results};
+pub use self::mirror::Mirror;
 pub(crate) use self::socket::SocketLimits;
-use self::socket::{Close, Socket};
+pub(in crate::live) use self::socket::{Close, Socket};
+use super::access::{Admission, Denied};
 use super::hub::{Hub, Start};
 use super::message::{FRAME_LEN_MAX, Piece};
 use super::pattern::Pattern;
+use super::presence::Full;
 use super::protocol::weir::{self, Command, Refused, Tag};
+use super::stream::reached;
 use super::subscription::{Next, Subscription};
 use crate::event::id::{IdBuffer, ulid};
 use crate::tasks::Stop;
@@ -67,6 +72,7 @@ pub(crate) async fn run(upgraded: Upgraded, terms: Terms) {
     let Terms { hub, intake, limits, goodbye, gone } = terms;
     let mut session = Session {
         socket: Socket::new(upgraded, limits).await,
+        admission: hub.clone().map(Admission::new),
         subscription: hub.map(Subscription::new),
         intake,
         settling: FuturesUnordered::new(),
@@ -86,6 +92,8 @@ pub(crate) async fn run(upgraded: Upgraded, terms: Terms) {
 struct Session {
     socket: Socket,
     subscription: Option<Subscription>,
+    /// What the other end has shown to the hub, if there is one.
+    admission: Option<Admission>,
     intake: Option<Arc<dyn Intake>>,
     settling: FuturesUnordered<BoxFuture<'static, Settled>>,
     /// Events in `settling`.
@@ -110,6 +118,8 @@ enum Happening {
     Due(Next),
     Settled(Settled),
     Tick,
+    /// Nothing that it has shown is good any more.
+    Lapsed,
     Goodbye,
     Gone,
 }
@@ -131,6 +141,7 @@ impl Session {
                 next = next(self.subscription.as_mut()) => Happening::Due(next),
                 Some(settled) = self.settling.next() => Happening::Settled(settled),
                 () = timer.as_mut() => Happening::Tick,
+                () = reached(self.admission.as_ref().and_then(Admission::deadline)) => Happening::Lapsed,
             };
             if matches!(happening, Happening::Came(Ok(_))) && self.awaits_pong {
                 self.awaits_pong = false;
@@ -159,8 +170,13 @@ impl Session {
             Happening::Tick if self.awaits_pong => Err(Close::with(1001, "no pong")),
             Happening::Tick => {
                 self.awaits_pong = true;
-                weir::write_ping(&mut self.out);
+                let reached = self.subscription.as_ref().and_then(Subscription::reached);
+                weir::write_ping(reached, &mut self.out);
                 Ok(())
+            }
+            Happening::Lapsed => {
+                let denied = self.admission.as_ref().map_or(Denied::Missing, Admission::lapse);
+                self.turn_away(&denied).await
             }
             Happening::Goodbye => {
                 self.finish().await?;
@@ -210,9 +226,16 @@ impl Session {
 
     async fn act(&mut self, command: Command<'_>) -> Result<(), Close> {
         match command {
-            Command::Hello | Command::Pong => {}
+            Command::Pong | Command::Hello { token: None } => {}
+            Command::Hello { token: Some(token) } => self.hello(&token.0).await?,
             Command::Ping => weir::write_pong(&mut self.out),
-            Command::Sub { tag, patterns, start } => self.sub(tag, &patterns, start),
+            Command::Sub { tag, patterns, start, is_present } => {
+                let is_there = self.sub(tag, &patterns, start, is_present);
+                if is_there && is_present {
+                    // What is behind the reply comes behind who is there.
+                    self.attend(tag, &patterns);
+                }
+            }
             Command::Unsub { tag, patterns } => {
                 self.deliver_waiting().await?;
                 if let Some(subscription) = &mut self.subscription {
@@ -225,25 +248,97 @@ impl Session {
         Ok(())
     }
 
-    fn sub(&mut self, tag: Tag<'_>, patterns: &[Pattern], start: Start) {
-        let refused = match self.subscription.as_mut().map(|own| own.join(patterns, start)) {
-            Some(Ok(joined)) => {
-                return weir::write_subok(tag, patterns, &joined, &mut self.out);
-            }
-            Some(Err(error)) => Refused {
-                tag,
-                code: "rejected",
-                message: error.to_string().into(),
-                hint: Some("unsubscribe first, or use a pattern"),
-            },
-            None => Refused {
-                tag,
-                code: "forbidden",
-                message: "there is nothing to subscribe to on this path".into(),
-                hint: Some("the source names no hub"),
+    /// Lets the other end do what its token says, from now on.
+    async fn hello(&mut self, token: &str) -> Result<(), Close> {
+        let Some(admission) = &mut self.admission else { return Ok(()) };
+        if let Err(denied) = admission.show(token) {
+            return self.turn_away(&denied).await;
+        }
+        // What the token before was good for and this one is not.
+        let patterns = self.subscription.iter().flat_map(Subscription::patterns);
+        let lost: Vec<_> = patterns.filter(|own| !admission.covers(own)).cloned().collect();
+        if let (Some(subscription), false) = (&mut self.subscription, lost.is_empty()) {
+            subscription.part(&lost);
+        }
+        for pattern in lost {
+            weir::write_error(&Refused::of(&Denied::Channel(pattern)), &mut self.out);
+        }
+        Ok(())
+    }
+
+    async fn turn_away(&mut self, denied: &Denied) -> Result<(), Close> {
+        weir::write_error(&Refused::of(denied), &mut self.out);
+        self.send().await?;
+        Err(if denied.is_passing() {
+            Close::with(1013, "try again")
+        } else {
+            Close::with(4401, "show a token that is good")
+        })
+    }
+
+    /// Answers whether it is subscribed.
+    fn sub(&mut self, tag: Tag<'_>, patterns: &[Pattern], start: Start, is_present: bool) -> bool {
+        let checked = self.admission.as_ref().map_or(Ok(()), |own| own.check(patterns));
+        if let Err(denied) = checked {
+            let refused = Refused { tag, ..Refused::of(&denied) };
+            weir::write_error(&refused, &mut self.out);
+            return false;
+        }
+        let refuse = |code, message: String, hint| Refused {
+            tag,
+            code,
+            message: message.into(),
+            hint: Some(hint),
+        };
+        let has_user = self.admission.as_ref().is_some_and(|own| own.member().is_some());
+        let refused = match &mut self.subscription {
+            None => refuse(
+                "forbidden",
+                "there is nothing to subscribe to on this path".to_owned(),
+                "the source names no hub",
+            ),
+            Some(_) if is_present && !has_user => refuse(
+                "forbidden",
+                "nobody knows who would be present".to_owned(),
+                "show a token whose claim `sub` names the user",
+            ),
+            Some(_) if is_present && !patterns.iter().all(Pattern::is_exact) => refuse(
+                "bad_request",
+                "one is present on channels, not on patterns".to_owned(),
+                "name each channel",
+            ),
+            Some(subscription) => match subscription.join(patterns, start) {
+                Ok(joined) => {
+                    weir::write_subok(tag, patterns, &joined, &mut self.out);
+                    return true;
+                }
+                Err(error) => {
+                    refuse("rejected", error.to_string(), "unsubscribe first, or use a pattern")
+                }
             },
         };
         weir::write_error(&refused, &mut self.out);
+        false
+    }
+
+    /// Makes the other end a member of channels that it subscribes to.
+    fn attend(&mut self, tag: Tag<'_>, channels: &[Pattern]) {
+        let member = self.admission.as_ref().and_then(Admission::member);
+        let (Some(member), Some(subscription)) = (member, &mut self.subscription) else { return };
+        for channel in channels {
+            match subscription.attend(channel.as_str(), member) {
+                Ok(members) => {
+                    self.out.push(b'\n');
+                    self.out.extend_from_slice(&members);
+                }
+                Err(Full) => {
+                    let message = format!("`{}` has as many members as it may", channel.as_str());
+                    let (code, message) = ("rejected", message.into());
+                    let refused = Refused { tag, code, message, hint: None };
+                    weir::write_error(&refused, &mut self.out);
+                }
+            }
+        }
     }
 
     fn publish(&mut self, tag: Tag<'_>, events: &[&RawValue]) {
@@ -348,7 +443,8 @@ async fn next(subscription: Option<&mut Subscription>) -> Next {
     }
 }
 
-async fn asked(stop: Option<&mut Stop>) {
+/// Waits for what may never be asked.
+pub(in crate::live) async fn asked(stop: Option<&mut Stop>) {
     match stop {
         Some(stop) => stop.asked().await,
         None => pending().await,

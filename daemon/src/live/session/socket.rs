@@ -35,18 +35,18 @@ const CONTROLS_MAX: u32 = 20;
 
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Close {
+pub(in crate::live) struct Close {
     /// `None` where nobody is there to be told.
-    pub(super) code: Option<u16>,
-    pub(super) reason: &'static str,
+    pub(in crate::live) code: Option<u16>,
+    pub(in crate::live) reason: &'static str,
 }
 
 impl Close {
-    pub(super) const fn with(code: u16, reason: &'static str) -> Self {
+    pub(in crate::live) const fn with(code: u16, reason: &'static str) -> Self {
         Self { code: Some(code), reason }
     }
 
-    pub(super) const fn silent(reason: &'static str) -> Self {
+    pub(in crate::live) const fn silent(reason: &'static str) -> Self {
         Self { code: None, reason }
     }
 }
@@ -55,7 +55,7 @@ type Stream = WebSocketStream<Meter<TokioIo<Upgraded>>>;
 
 /// A server's end of a WebSocket.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(in crate::live) struct Socket {
     stream: Stream,
     allowance: usize,
     /// Pings and pongs since `controls_from`.
@@ -73,7 +73,7 @@ pub(crate) struct SocketLimits {
 }
 
 impl Socket {
-    pub(super) async fn new(upgraded: Upgraded, limits: SocketLimits) -> Self {
+    pub(in crate::live) async fn new(upgraded: Upgraded, limits: SocketLimits) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(limits.read_len)
             .write_buffer_size(FRAME_LEN_MAX)
@@ -89,11 +89,8 @@ impl Socket {
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub(super) async fn read(&mut self) -> Result<Option<Utf8Bytes>, Close> {
-        let read = self.stream.next().await;
-        let message = read.ok_or(Close::silent("closed"))?.map_err(|error| close_of(&error))?;
-        self.stream.get_mut().allowance = self.allowance;
-        match message {
+    pub(in crate::live) async fn read(&mut self) -> Result<Option<Utf8Bytes>, Close> {
+        match self.message().await? {
             Message::Text(text) => Ok(Some(text)),
             Message::Binary(_) => Err(Close::with(1003, "this protocol is text")),
             Message::Ping(_) | Message::Pong(_) => self.count_control().map(|()| None),
@@ -101,16 +98,38 @@ impl Socket {
         }
     }
 
+    /// The next message of whatever kind; `None` where the peer only showed that it is there.
+    pub(super) async fn hear(&mut self) -> Result<Option<(Bytes, Data)>, Close> {
+        match self.message().await? {
+            Message::Text(text) => Ok(Some((text.into(), Data::Text))),
+            Message::Binary(bytes) => Ok(Some((bytes, Data::Binary))),
+            Message::Ping(_) | Message::Pong(_) => self.count_control().map(|()| None),
+            Message::Close(_) | Message::Frame(_) => Ok(None),
+        }
+    }
+
+    async fn message(&mut self) -> Result<Message, Close> {
+        let read = self.stream.next().await;
+        let message = read.ok_or(Close::silent("closed"))?.map_err(|error| close_of(&error))?;
+        self.stream.get_mut().allowance = self.allowance;
+        Ok(message)
+    }
+
     /// Writes one text frame, which waits in the buffer until [`flush`](Self::flush) at most.
-    pub(super) async fn write(&mut self, text: Bytes) -> Result<(), Close> {
+    pub(in crate::live) async fn write(&mut self, text: Bytes) -> Result<(), Close> {
+        self.say(text, Data::Text).await
+    }
+
+    /// Writes one frame of this kind.
+    pub(super) async fn say(&mut self, data: Bytes, kind: Data) -> Result<(), Close> {
         self.wait(|stream, cx| stream.poll_ready_unpin(cx)).await?;
-        let frame = Frame::message(text, OpCode::Data(Data::Text), true);
+        let frame = Frame::message(data, OpCode::Data(kind), true);
         let sent = self.stream.start_send_unpin(Message::Frame(frame));
         sent.map_err(|error| close_of(&error))
     }
 
     /// Waits until everything is written, as long as the peer takes some of it.
-    pub(super) async fn flush(&mut self) -> Result<(), Close> {
+    pub(in crate::live) async fn flush(&mut self) -> Result<(), Close> {
         self.wait(|stream, cx| stream.poll_flush_unpin(cx)).await
     }
 
@@ -129,7 +148,7 @@ impl Socket {
     }
 
     /// Says why, and waits a moment for the peer to say the same.
-    pub(super) async fn close(mut self, close: Close) {
+    pub(in crate::live) async fn close(mut self, close: Close) {
         let Some(code) = close.code else { return };
         let frame = CloseFrame { code: CloseCode::from(code), reason: close.reason.into() };
         let goodbye = async {

@@ -1,6 +1,7 @@
 //! Sessions over real sockets: a bare HTTP server in front, a WebSocket library on the other end.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ struct Served {
 }
 
 async fn serve(settings: HubSettings) -> Served {
-    let hubs = Hubs::new([("main".to_owned(), settings)]);
+    let hubs = Hubs::new(Path::new(""), [("main".to_owned(), settings)]);
     let (tasks, stopper) = (Tasks::default(), Stopper::default());
     let mounts = Arc::new(mounts(&hubs, "public", &tasks, &stopper.stop()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,5 +1,6 @@
-//! The listener against raw sockets: what it reads as a request, and how long it waits.
+//! The listener against raw sockets: what it reads as a request, and how long it waits; files.
 
+mod assets;
 mod patience;
 mod smuggling;
 
@@ -20,6 +21,7 @@ use super::{
     BodyLimits, Deadlines, Endpoint, Listener, ListenerLimits, ListenerStats, Mount, Peer, Reply,
     ReplyFuture, Request, Routes, SharedRoutes, problem, read_body,
 };
+use crate::budget::Lease;
 use crate::tasks::{Stopper, Tasks};
 
 /// How long anything here may take.
@@ -44,7 +46,8 @@ impl Endpoint for Echo {
                 return Reply::new(Body::from_stream(stream::pending::<std::io::Result<Bytes>>()));
             }
             let (head, body) = request.into_parts();
-            match read_body(&head.headers, body, &BodyLimits::default()).await {
+            let mut lease = Lease::new(&Arc::default());
+            match read_body(&head.headers, body, &BodyLimits::default(), &mut lease).await {
                 Ok(body) => Reply::new(Body::from(body)),
                 Err(error) => problem(StatusCode::BAD_REQUEST, "bad_request", &error.to_string()),
             }

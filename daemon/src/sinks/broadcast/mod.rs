@@ -1,21 +1,20 @@
 //! The broadcast sink: events to the subscribers of a live hub.
 //!
-//! A delivery goes to the hub as one batch; an event is settled once the hub has numbered it and
-//! handed it to its subscribers' queues.
+//! A delivery goes to the hub as one parcel. The hub settles an event once it has numbered it and
+//! handed it to its subscribers' queues; a durable hub has it on disk by then.
 
 #[cfg(test)]
 mod tests;
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::ack::{Code, Outcome, Refusal};
+use crate::ack::{Code, Refusal};
 use crate::component::{BuildContext, BuildError, RunError, Sink};
 use crate::edge::{Delivery, Inlet};
 use crate::event::Event;
-use crate::live::{Channel, Hub, Post};
+use crate::live::{Channel, Hub, Parcel};
 use crate::template::Template;
 
 /// The extension attribute that names a channel.
@@ -63,52 +62,39 @@ impl Sink for Broadcast {
 
     async fn run(self, mut input: Inlet) -> Result<(), RunError> {
         while let Some(delivery) = input.recv().await {
-            self.publish(delivery);
+            self.hub.deliver(self.address(delivery)).await;
         }
+        self.hub.settled().await;
         Ok(())
     }
 }
 
 impl Broadcast {
-    fn publish(&self, delivery: Delivery) {
+    /// Names the channel of every event, and refuses those that have none.
+    fn address(&self, delivery: Delivery) -> Parcel {
         let Delivery { batch, acks, .. } = delivery;
-        let mut names = String::new();
-        let named: Vec<_> = batch.iter().map(|event| self.name(&event, &mut names)).collect();
-        let mut posts = Vec::with_capacity(batch.len());
-        let mut published = Vec::with_capacity(batch.len());
-        for ((event, named), ack) in batch.iter().zip(named).zip(acks) {
-            let channel =
-                named.and_then(|name| Channel::new(&names[name]).map_err(|error| refusal(&error)));
+        let mut parcel = Parcel::new(Arc::clone(&batch));
+        let mut name = String::new();
+        for ((row, event), ack) in (0..).zip(batch.iter()).zip(acks) {
+            name.clear();
+            let named = self.name(&event, &mut name);
+            let channel = named.and_then(|()| Channel::new(&name).map_err(|error| refusal(&error)));
             match channel {
-                Ok(channel) => {
-                    posts.push(Post { channel, event });
-                    published.push(ack);
-                }
+                Ok(channel) => parcel.push(row, channel, ack),
                 Err(refusal) => ack.refuse(refusal),
             }
         }
-        if posts.is_empty() {
-            return;
-        }
-        self.hub.publish(&posts);
-        for ack in published {
-            ack.settle(Outcome::Delivered);
-        }
+        parcel
     }
 
-    /// Appends the name of the event's channel to `names`; answers its place there.
-    fn name(&self, event: &Event<'_>, names: &mut String) -> Result<Range<usize>, Refusal> {
-        let start = names.len();
+    /// Appends the name of the event's channel to `name`.
+    fn name(&self, event: &Event<'_>, name: &mut String) -> Result<(), Refusal> {
         if let Some(template) = &self.channel {
-            if let Err(error) = template.render(event, names) {
-                names.truncate(start);
-                return Err(refusal(&error));
-            }
-        } else {
-            let own = event.extension(CHANNEL_ATTRIBUTE);
-            names.push_str(own.unwrap_or_else(|| event.event_type()));
+            return template.render(event, name).map_err(|error| refusal(&error));
         }
-        Ok(start..names.len())
+        let own = event.extension(CHANNEL_ATTRIBUTE);
+        name.push_str(own.unwrap_or_else(|| event.event_type()));
+        Ok(())
     }
 }
 

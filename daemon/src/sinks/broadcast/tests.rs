@@ -1,5 +1,6 @@
 //! Every event reaches its channel or is refused, and is settled either way.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{Broadcast, Config};
@@ -11,7 +12,7 @@ use crate::live::{HubSettings, Hubs, Next, Pattern, Start, Subscription};
 use crate::template::Template;
 
 fn host() -> Arc<Host> {
-    let hubs = Hubs::new([("main".to_owned(), HubSettings::default())]);
+    let hubs = Hubs::new(Path::new(""), [("main".to_owned(), HubSettings::default())]);
     Arc::new(Host { hubs, ..Host::default() })
 }
 

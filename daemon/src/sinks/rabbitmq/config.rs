@@ -26,6 +26,9 @@ pub(crate) struct Config {
     pub(super) exchange: Option<Spanned<Exchange>>,
     /// A queue to declare and bind, as a table; as a name, one that exists.
     pub(super) queue: Option<Spanned<Queue>>,
+    /// Where messages go that no queue takes, or that a queue keeps refusing, with headers that
+    /// say why: a name, or a table with `declare`. Without one their publishers are told.
+    pub(super) dead_letter_exchange: Option<Spanned<Exchange>>,
     /// The routing key; by default the event's type, or the queue's name without an exchange.
     pub(super) routing_key: Option<Template>,
     /// Headers beside the event's attributes.
@@ -42,7 +45,7 @@ pub(crate) struct Config {
     /// connection, duplicates.
     pub(super) window: Spanned<usize>,
     /// How long messages wait for a broker that is away or blocked before publishers are told
-    /// to try again.
+    /// to try again; with a spool, where they wait better, at most a second.
     pub(super) patience: Time,
     /// How long the broker may owe a confirmation before the connection is given up; heartbeats
     /// do not notice a queue that is stuck.
@@ -62,6 +65,7 @@ impl Default for Config {
             hosts: Vec::new(),
             exchange: None,
             queue: None,
+            dead_letter_exchange: None,
             routing_key: None,
             headers: BTreeMap::new(),
             persistent: true,

@@ -2,11 +2,14 @@
 //!
 //! Attributes travel as `cloudEvents:` headers, as the CloudEvents binding for AMQP names them.
 
-use lapin::BasicProperties;
+use std::sync::Arc;
+
+use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Confirmation};
 
 use crate::ack::{Code, Refusal};
-use crate::event::Event;
+use crate::event::{Batch, Event};
 use crate::template::Template;
 use crate::units::format_time;
 
@@ -108,6 +111,39 @@ pub(super) fn sequence(properties: &BasicProperties) -> Option<u64> {
         AMQPValue::LongLongInt(seq) => Some(seq.cast_unsigned()),
         _ => None,
     }
+}
+
+/// A message on its way.
+pub(super) struct Outgoing {
+    pub(super) seq: u64,
+    pub(super) batch: Arc<Batch>,
+    pub(super) row: usize,
+    pub(super) target: Target,
+    pub(super) properties: BasicProperties,
+}
+
+/// Where it goes.
+pub(super) struct Target {
+    pub(super) exchange: ShortString,
+    pub(super) routing_key: ShortString,
+    pub(super) is_mandatory: bool,
+}
+
+/// Publishes `message`; resolves with what the broker says.
+pub(super) async fn send(
+    amqp_channel: &Channel,
+    message: Outgoing,
+) -> (u64, lapin::Result<Confirmation>) {
+    let Outgoing { seq, batch, row, target, properties } = message;
+    let Target { exchange, routing_key, is_mandatory } = target;
+    let options = BasicPublishOptions { mandatory: is_mandatory, immediate: false };
+    let data = batch.data.get(row);
+    let sent = amqp_channel.basic_publish(exchange, routing_key, options, data, properties).await;
+    let confirmation = match sent {
+        Ok(confirm) => confirm.await,
+        Err(error) => Err(error),
+    };
+    (seq, confirmation)
 }
 
 fn render(template: &Template, event: &Event<'_>) -> Result<String, Refusal> {

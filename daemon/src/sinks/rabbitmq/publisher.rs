@@ -9,9 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lapin::options::BasicPublishOptions;
-use lapin::types::ShortString;
-use lapin::{BasicProperties, Channel, Confirmation};
+use lapin::{Channel, Confirmation};
 use tokio::select;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -19,13 +17,15 @@ use tracing::warn;
 
 use super::confirms::{Confirms, Verdict};
 use super::held::Held;
-use super::message::Recipe;
+use super::letterbox::{Letter, Letterbox};
+use super::message::{Outgoing, Recipe, Target, send};
+use super::redeclare::Redeclare;
 use super::stats::Stats;
 use super::suspicion::Suspicion;
+use super::window::Slot;
 use crate::ack::{Code, Outcome, Refusal};
 use crate::amqp::{LinkState, LinkStatus, OpenError, Session, Topology, jitter, open, words};
 use crate::component::Health;
-use crate::event::Batch;
 
 /// How often a message that a queue refuses is published before its publisher is told.
 const REFUSALS_MAX: u32 = 8;
@@ -47,6 +47,10 @@ pub(super) struct Plan {
     pub(super) is_mandatory: bool,
     pub(super) window: usize,
     pub(super) patience: Duration,
+    /// What messages are given back with while the exchange is missing.
+    pub(super) on_missing: Code,
+    /// What a message that a queue keeps refusing is given back with.
+    pub(super) on_nack: Code,
     pub(super) stall_timeout: Duration,
 }
 
@@ -58,6 +62,8 @@ pub(super) struct Publisher {
     link: watch::Receiver<LinkStatus>,
     stats: Stats,
     health: Arc<Health>,
+    /// Where what no queue takes goes, if not back.
+    letterbox: Option<Letterbox>,
     suspicion: Suspicion,
     /// When the broker last confirmed anything, or had nothing to confirm.
     progress: Instant,
@@ -79,6 +85,7 @@ impl Publisher {
         held: Held,
         link: watch::Receiver<LinkStatus>,
         health: Arc<Health>,
+        letterbox: Option<Letterbox>,
     ) -> Self {
         Self {
             plan,
@@ -86,6 +93,7 @@ impl Publisher {
             link,
             stats: Stats::new(&health),
             health,
+            letterbox,
             suspicion: Suspicion::default(),
             progress: Instant::now(),
             is_stuck: false,
@@ -113,6 +121,9 @@ impl Publisher {
             }
         }
         self.stats.in_window.set(0);
+        if let Some(letterbox) = self.letterbox {
+            letterbox.finish().await;
+        }
     }
 
     /// A session to publish on, or `None` once there is nothing left to do.
@@ -123,8 +134,11 @@ impl Publisher {
             if let LinkState::Connected(session) = status.state {
                 return Some(session);
             }
-            if let Some(trouble) = status.trouble() {
-                self.degraded(trouble);
+            match status.trouble() {
+                // The first attempt is under way, and most succeed.
+                Some(_) if status.is_first() => self.health.set_starting(),
+                Some(trouble) => self.degraded(trouble),
+                None => {}
             }
             let mut link = self.link.clone();
             if self.meanwhile(link.changed()).await?.is_err() {
@@ -154,7 +168,7 @@ impl Publisher {
         match error {
             OpenError::NoExchange => {
                 let reason = format!("no exchange `{}`", self.plan.topology.exchange);
-                self.held.refuse_new(Refusal::new(Code::Unroutable, reason.as_str()));
+                self.held.refuse_new(Refusal::new(self.plan.on_missing, reason.as_str()));
                 self.degraded(reason);
                 RECHECK_EXCHANGE
             }
@@ -194,15 +208,16 @@ impl Publisher {
     }
 
     /// Publishes on one channel until it breaks or everything is done.
-    async fn publish(&mut self, session: &Session, amqp_channel: &Channel) -> Over {
+    async fn publish(&mut self, session: &Arc<Session>, amqp_channel: &Channel) -> Over {
         let mut confirms = Confirms::new();
+        let mut redeclare = Redeclare::default();
         let plan = Arc::clone(&self.plan);
         let mut link = self.link.clone();
         let mut is_blocked = false;
         self.held.window.restart();
         self.ready();
         loop {
-            if !is_blocked {
+            if !is_blocked && !redeclare.is_running() {
                 self.fill(&plan, &mut confirms, |message| send(amqp_channel, message));
             }
             self.stats.refused.add(self.held.give_back_if_over());
@@ -214,8 +229,14 @@ impl Publisher {
             select! {
                 biased;
                 verdicts = confirms.ready(amqp_channel), if !confirms.is_empty() => {
-                    if let Err(over) = self.settle(verdicts) {
+                    let believes = |sent| redeclare.believes(sent, &plan, session);
+                    if let Err(over) = self.settle(verdicts, believes) {
                         return over;
+                    }
+                }
+                ended = redeclare.end(), if redeclare.is_running() => {
+                    if let Err(reason) = ended {
+                        warn!(reason, "the queue could not be declared again");
                     }
                 }
                 changed = link.changed() => {
@@ -305,7 +326,13 @@ impl Publisher {
         }
     }
 
-    fn settle(&mut self, verdicts: Vec<(u64, Verdict)>) -> Result<(), Over> {
+    /// Hands on the broker's verdicts; `believes` says whether a message that was published then
+    /// and returned has no queue.
+    fn settle(
+        &mut self,
+        verdicts: Vec<(u64, Verdict)>,
+        mut believes: impl FnMut(Instant) -> bool,
+    ) -> Result<(), Over> {
         let now = Instant::now();
         let mut broken = None;
         let outstanding = verdicts.len();
@@ -322,15 +349,19 @@ impl Publisher {
                 Verdict::Returned => {
                     self.progressed(now);
                     self.suspicion.clear_one();
-                    self.stats.returned.add(1);
-                    self.held.refuse(seq, Refusal::new(Code::Unroutable, "no queue takes it"));
+                    let sent = self.held.window.get_mut(seq).map(|slot| slot.sent);
+                    let is_final = sent.is_none_or(&mut believes);
+                    if is_final || self.held.window.send_again(seq) >= REFUSALS_MAX {
+                        self.stats.returned.add(1);
+                        self.give_up(seq, Refusal::new(Code::Unroutable, "no queue takes it"));
+                    }
                 }
                 Verdict::Nacked => {
                     self.progressed(now);
                     self.stats.nacked.add(1);
                     if self.held.window.refuse(seq) >= REFUSALS_MAX {
                         let words = "the queue refuses it";
-                        self.held.refuse(seq, Refusal::new(Code::Rejected, words));
+                        self.give_up(seq, Refusal::new(self.plan.on_nack, words));
                     }
                 }
                 Verdict::Unknown(error) => broken = Some((seq, error)),
@@ -344,6 +375,17 @@ impl Publisher {
         Err(Over::Broken(words(&error)))
     }
 
+    /// Posts what no queue takes to where such messages go, or refuses it.
+    fn give_up(&mut self, seq: u64, refusal: Refusal) {
+        let is_letter = refusal.code.outcome() == Outcome::Rejected;
+        let Some(letterbox) = self.letterbox.as_ref().filter(|_| is_letter) else {
+            return self.held.refuse(seq, refusal);
+        };
+        if let Some(Slot { batch, row, ack, .. }) = self.held.window.take(seq) {
+            letterbox.put(Letter { batch, row, ack, refusal });
+        }
+    }
+
     /// When something has to be done at the latest.
     fn timer(&self, awaits_confirms: bool) -> Instant {
         let stall = awaits_confirms.then(|| self.progress + self.plan.stall_timeout);
@@ -351,33 +393,4 @@ impl Publisher {
         let times = [Some(self.held.patience_ends()), stall, retry];
         times.into_iter().flatten().min().expect("patience always ends some time")
     }
-}
-
-/// A message on its way.
-struct Outgoing {
-    seq: u64,
-    batch: Arc<Batch>,
-    row: usize,
-    target: Target,
-    properties: BasicProperties,
-}
-
-struct Target {
-    exchange: ShortString,
-    routing_key: ShortString,
-    is_mandatory: bool,
-}
-
-/// Publishes `message`; resolves with what the broker says.
-async fn send(amqp_channel: &Channel, message: Outgoing) -> (u64, lapin::Result<Confirmation>) {
-    let Outgoing { seq, batch, row, target, properties } = message;
-    let Target { exchange, routing_key, is_mandatory } = target;
-    let options = BasicPublishOptions { mandatory: is_mandatory, immediate: false };
-    let data = batch.data.get(row);
-    let sent = amqp_channel.basic_publish(exchange, routing_key, options, data, properties).await;
-    let confirmation = match sent {
-        Ok(confirm) => confirm.await,
-        Err(error) => Err(error),
-    };
-    (seq, confirmation)
 }

@@ -1,10 +1,8 @@
 //! What a sink counts, shown through its health.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::component::Health;
+use crate::component::{Counter, Health};
 
 /// The counters of one sink.
 #[derive(Debug)]
@@ -29,24 +27,10 @@ pub(super) struct Stats {
     latency: [(Duration, Counter); 6],
 }
 
-/// One number that others read.
-#[derive(Debug, Clone)]
-pub(super) struct Counter(Arc<AtomicU64>);
-
-impl Counter {
-    pub(super) fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
-
-    pub(super) fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-}
-
 impl Stats {
     /// The counters that `health` shows.
     pub(super) fn new(health: &Health) -> Self {
-        let counter = |name| Counter(health.counter(name));
+        let counter = |name| health.counter(name);
         let within = |millis, name| (Duration::from_millis(millis), counter(name));
         Self {
             published: counter("published"),

@@ -136,6 +136,17 @@ impl Window {
         refusals
     }
 
+    /// Puts a message among those to publish again, in order; answers how often that, or a refusal,
+    /// happened.
+    pub(super) fn send_again(&mut self, seq: u64) -> u32 {
+        let Some(slot) = self.get_mut(seq) else { return 0 };
+        slot.refusals += 1;
+        let refusals = slot.refusals;
+        let place = self.unsent.partition_point(|unsent| *unsent < seq);
+        self.unsent.insert(place, seq);
+        refusals
+    }
+
     /// The next message to publish again now.
     pub(super) fn next_again(&mut self, now: Instant) -> Option<u64> {
         if let Some(seq) = self.unsent.pop_front() {

@@ -1,7 +1,6 @@
 //! One request from its head to its reply.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::Method;
@@ -11,7 +10,8 @@ use super::cors::Cors;
 use super::reply;
 use super::request::{Rules, Taken};
 use crate::ack::AckMode;
-use crate::component::Health;
+use crate::budget::Lease;
+use crate::component::{Counter, Health};
 use crate::edge::Outlet;
 use crate::net::{BodyLimits, Endpoint, Peer, Reply, ReplyFuture, Request, read_body};
 
@@ -34,11 +34,11 @@ pub(super) struct Intake {
 #[derive(Debug)]
 pub(super) struct Counts {
     /// Requests that failed as a whole.
-    requests_refused: Arc<AtomicU64>,
+    requests_refused: Counter,
     /// Malformed events in requests with others.
-    events_refused: Arc<AtomicU64>,
+    events_refused: Counter,
     /// Requests that had no verdict in time.
-    timeouts: Arc<AtomicU64>,
+    timeouts: Counter,
 }
 
 impl Counts {
@@ -72,8 +72,12 @@ impl Intake {
     }
 
     async fn publish(&self, request: Request) -> Reply {
+        if self.outlet.is_refusing() {
+            return self.refuse(reply::overloaded());
+        }
         let (head, body) = request.into_parts();
-        let body = match read_body(&head.headers, body, &self.limits).await {
+        let mut lease = Lease::new(self.outlet.budget());
+        let body = match read_body(&head.headers, body, &self.limits, &mut lease).await {
             Ok(body) => body,
             Err(error) => return self.refuse(reply::unread(&error)),
         };
@@ -83,23 +87,25 @@ impl Intake {
         };
         // The batch holds copies of what it needs; a verdict may take a while.
         drop((head, body));
+        // From here on the pipeline's account is charged.
+        drop(lease);
         self.hand_over(taken).await
     }
 
     async fn hand_over(&self, taken: Taken) -> Reply {
-        let Taken { batch, refused, is_single } = taken;
+        let Taken { batch, named, refused, is_single } = taken;
         if !refused.is_empty() {
-            self.counts.events_refused.fetch_add(refused.len() as u64, Ordering::Relaxed);
+            self.counts.events_refused.add(refused.len() as u64);
         }
         let ids = batch.ids.clone();
         let mut answers = Vec::new();
         if !batch.is_empty() {
-            let receipt = match self.outlet.publish(batch, self.ack) {
+            let receipt = match self.outlet.publish(batch, &named, self.ack) {
                 Ok(receipt) => receipt,
                 Err(refusal) => return self.refuse(reply::refused(&refusal)),
             };
             if timeout(self.ack_timeout, receipt.wait()).await.is_err() {
-                self.counts.timeouts.fetch_add(1, Ordering::Relaxed);
+                self.counts.timeouts.add(1);
             }
             answers = receipt.answers();
         }
@@ -110,7 +116,7 @@ impl Intake {
     }
 
     fn refuse(&self, reply: Reply) -> Reply {
-        self.counts.requests_refused.fetch_add(1, Ordering::Relaxed);
+        self.counts.requests_refused.add(1);
         reply
     }
 }

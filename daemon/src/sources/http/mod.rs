@@ -105,6 +105,7 @@ impl Source for Http {
             return Err(BuildError::new("W0114", message)
                 .help("`max_events`, `max_body` and `max_event` are at least 1"));
         }
+        super::review(config.ack, cx);
         let health = cx.health();
         let rules = Rules {
             source: config.path.clone(),

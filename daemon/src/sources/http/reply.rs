@@ -1,4 +1,4 @@
-//! Replies: the only place of this source that decides on HTTP statuses.
+//! Replies: the only place of this source that decides on HTTP statuses, with `net::status_of`.
 //!
 //! What became of each event comes in; results for batches, the same object alone for one event,
 //! and problem JSON for a request that failed as a whole go out. None of them says `no-store`:
@@ -14,7 +14,7 @@ use super::cors::Grant;
 use super::request::Refused;
 use crate::ack::{Answer, Code, Refusal};
 use crate::event::Texts;
-use crate::net::{BodyError, ENCODINGS, Reply, problem};
+use crate::net::{BodyError, ENCODINGS, Reply, problem, status_of};
 
 /// What a result of an event without trouble takes, roughly.
 const RESULT_LEN: usize = 64;
@@ -77,13 +77,14 @@ pub(super) fn unread(error: &BodyError) -> Reply {
         BodyError::TooLarge(_) | BodyError::Bomb(_) => {
             (StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge.name())
         }
+        BodyError::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, Code::Overloaded.name()),
         BodyError::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
         BodyError::Encoding => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unsupported.name()),
         BodyError::Malformed(_) | BodyError::Broken(_) => {
             (StatusCode::BAD_REQUEST, Code::BadRequest.name())
         }
     };
-    let mut reply = problem(status, code, &error.to_string());
+    let mut reply = with_pause(problem(status, code, &error.to_string()), is_retryable(status));
     let headers = reply.headers_mut();
     // The rest of the body is of no interest.
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -91,6 +92,11 @@ pub(super) fn unread(error: &BodyError) -> Reply {
         headers.insert(ACCEPT_ENCODING, ENCODINGS);
     }
     reply
+}
+
+/// The reply while the daemon takes no events for want of memory.
+pub(super) fn overloaded() -> Reply {
+    unread(&BodyError::Overloaded)
 }
 
 /// The reply to a page whose origin may not publish.
@@ -140,18 +146,5 @@ fn status(answer: &Answer) -> StatusCode {
         Some(code) => status_of(code),
         None if answer.is_kept() => StatusCode::ACCEPTED,
         None => StatusCode::OK,
-    }
-}
-
-fn status_of(code: Code) -> StatusCode {
-    match code {
-        Code::BadRequest => StatusCode::BAD_REQUEST,
-        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Code::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Code::Rejected => StatusCode::UNPROCESSABLE_ENTITY,
-        Code::Unroutable => StatusCode::BAD_GATEWAY,
-        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        Code::Overloaded | Code::Draining | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Rules {
 pub(super) struct Taken {
     /// The well-formed ones.
     pub(super) batch: Batch,
+    /// Rows of the batch whose id came from the publisher.
+    pub(super) named: Vec<u32>,
     /// The others, ascending by place.
     pub(super) refused: Vec<Refused>,
     /// Whether the request is one event, as opposed to a batch that may hold one.
@@ -240,6 +242,10 @@ impl<'a> Reading<'a> {
             }
         }
         let content_type = spelled.content_type.as_deref().or(given.content_type.as_deref());
+        if id.is_some() {
+            let row = u32::try_from(self.taken.batch.len()).expect("a request is bounded");
+            self.taken.named.push(row);
+        }
         self.taken.batch.push(&Draft {
             id: id.unwrap_or_else(|| ulid(self.arrival, &mut self.buffer)),
             source: pick(&spelled.source, &given.source, &made.source).unwrap_or(&rules.source),

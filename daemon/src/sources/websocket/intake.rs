@@ -15,7 +15,8 @@ use crate::event::id::{IdBuffer, ulid};
 use crate::event::json;
 use crate::event::{Batch, Draft, Texts};
 use crate::live::{
-    Hub, Intake, Results, SocketLimits, Terms, accept_websocket, check_origin, start_session,
+    Hub, Intake, Results, SocketLimits, Terms, accept_websocket, check_open, check_origin,
+    start_session,
 };
 use crate::net::{Endpoint, Peer, ReplyFuture, Request};
 use crate::tasks::{Stop, Stopper};
@@ -89,6 +90,9 @@ impl Drop for Lease {
 impl Endpoint for Door {
     fn call(self: Arc<Self>, request: Request, _peer: Peer) -> ReplyFuture {
         let answer = check_origin(request.headers(), &self.origins).and_then(|_origin| {
+            if let Some(hub) = &self.hub {
+                check_open(hub)?;
+            }
             let (reply, socket) = accept_websocket(request)?;
             let terms = Terms {
                 hub: self.hub.clone(),
@@ -111,17 +115,20 @@ impl Intake for Gate {
 
     fn publish(&self, events: &[&RawValue]) -> Result<Results, Refusal> {
         let settings = self.settings.load();
+        if settings.outlet.is_refusing() {
+            return Err(Refusal::new(Code::Overloaded, "the daemon holds as much as it may"));
+        }
         if events.len() > settings.events_max {
             let message = format!("a frame holds at most {} events", settings.events_max);
             return Err(Refusal::new(Code::TooLarge, message));
         }
-        let Read { batch, refused } = settings.read(events);
+        let Read { batch, named, refused } = settings.read(events);
         if batch.is_empty() {
             let results = results(&Texts::default(), &[], refused);
             return Ok(Box::pin(std::future::ready(results)));
         }
         let ids = batch.ids.clone();
-        let receipt = settings.outlet.publish(batch, settings.ack)?;
+        let receipt = settings.outlet.publish(batch, &named, settings.ack)?;
         let ack_timeout = settings.ack_timeout;
         Ok(Box::pin(async move {
             // What is still open then is answered `timeout`.
@@ -136,6 +143,8 @@ impl Intake for Gate {
 struct Read {
     /// The well-formed ones.
     batch: Batch,
+    /// Rows of the batch whose id came from the publisher.
+    named: Vec<u32>,
     /// The others, ascending by place.
     refused: Vec<Refused>,
 }
@@ -153,19 +162,19 @@ impl Settings {
         let mut read = Read::default();
         let arrival = now_micros();
         for (place, event) in events.iter().enumerate() {
-            if let Err((id, refusal)) = self.push(event.get(), arrival, &mut read.batch) {
+            if let Err((id, refusal)) = self.push(event.get(), arrival, &mut read) {
                 read.refused.push(Refused { place, id, refusal });
             }
         }
         read
     }
 
-    /// Reads one event object into `batch`.
+    /// Reads one event object into `read`.
     fn push(
         &self,
         text: &str,
         arrival: u64,
-        batch: &mut Batch,
+        read: &mut Read,
     ) -> Result<(), (Option<String>, Refusal)> {
         let malformed = |error: json::JsonError| Refusal::new(Code::BadRequest, error.to_string());
         json::check_text(text).map_err(|error| (None, malformed(error)))?;
@@ -181,7 +190,10 @@ impl Settings {
             spelled.extensions.iter().map(|(name, value)| (&**name, &**value)).collect();
         let mut buffer = IdBuffer::default();
         let id = spelled.id.as_deref();
-        batch.push(&Draft {
+        if id.is_some() {
+            read.named.push(u32::try_from(read.batch.len()).expect("a frame is bounded"));
+        }
+        read.batch.push(&Draft {
             id: id.unwrap_or_else(|| ulid(arrival, &mut buffer)),
             source: spelled.source.as_deref().unwrap_or(&self.source),
             event_type: spelled.event_type.as_deref().unwrap_or(DEFAULT_TYPE),

@@ -90,6 +90,7 @@ impl Source for WebSocket {
             return Err(BuildError::new("W0114", message)
                 .help("`window`, `max_events`, `max_event` and `max_frame` are at least 1"));
         }
+        super::review(config.ack, cx);
         let hub = config.hub.as_deref().map(|name| cx.hub(name)).transpose()?;
         let listener = config.listener.as_deref();
         let settings = Arc::new(Settings {

@@ -2,13 +2,26 @@
 //!
 //! A capability is linked only where it is free or the step grants it. Nothing else is there.
 
+mod calls;
 mod clock;
+mod kv;
 mod log;
+mod lookup;
+mod metrics;
+mod random;
+
+use std::sync::Arc;
 
 use wasmtime::component::Linker;
 use wasmtime::{ResourceLimiter, Result};
 
-pub(super) use log::{Log, Voice};
+pub(super) use self::calls::{Calls, Overrun};
+pub(super) use self::log::{Log, Voice};
+pub use self::metrics::{BUCKETS, Measure, StepMetrics};
+use super::engine::MEMORY_MAX;
+use super::instance::Limits;
+use crate::lookup::LookupTable;
+use crate::store::{State, Undo};
 
 /// The contract's package; only its interfaces can be imported.
 const PACKAGE: &str = "weir:plugin/";
@@ -29,29 +42,82 @@ struct Capability {
 const CAPABILITIES: &[Capability] = &[
     Capability { name: "log", is_free: true, link: log::link },
     Capability { name: "clock", is_free: false, link: clock::link },
+    Capability { name: "random", is_free: false, link: random::link },
+    Capability { name: "metrics", is_free: false, link: metrics::link },
+    Capability { name: LOOKUP, is_free: false, link: lookup::link },
+    Capability { name: KV, is_free: false, link: kv::link },
 ];
+
+/// The grant of the tables that the pipeline file declares.
+pub const LOOKUP: &str = "lookup";
+
+/// The grant of state.
+pub const KV: &str = "kv";
 
 /// An interface of types only: nothing to link.
 const TYPES: &str = "types";
+
+/// What a step lends to its instances, each of which may use what it was granted.
+#[derive(Debug, Clone)]
+pub struct Lends {
+    /// Where its numbers go.
+    pub metrics: Arc<StepMetrics>,
+    /// Its tables, by name.
+    pub tables: Arc<[(String, Arc<LookupTable>)]>,
+    /// Its state.
+    pub state: Arc<State>,
+}
 
 /// What the host keeps for one instance.
 pub(super) struct Host {
     pub(super) memory: Memory,
     pub(super) log: Log,
+    pub(super) calls: Calls,
+    lends: Lends,
+    /// Bytes that the state may have.
+    state_max: usize,
+    /// How the state was before the run.
+    undo: Undo,
 }
 
 /// Bounds what an instance's memories hold together.
 pub(super) struct Memory {
     max: usize,
-    used: usize,
+    pub(super) used: usize,
     grown: usize,
     /// Whether a request was turned down.
     pub(super) is_exhausted: bool,
 }
 
+/// What outlives nothing: numbers and state of their own, no tables.
+impl Default for Lends {
+    fn default() -> Self {
+        let state = Arc::new(State::volatile());
+        Self { metrics: Arc::default(), tables: Arc::default(), state }
+    }
+}
+
 impl Host {
-    pub(super) fn new(memory_max: usize, log: Log) -> Self {
-        Self { memory: Memory { max: memory_max, used: 0, grown: 0, is_exhausted: false }, log }
+    pub(super) fn new(limits: &Limits, log: Log, lends: Lends) -> Self {
+        let max = limits.memory.min(MEMORY_MAX);
+        let memory = Memory { max, used: 0, grown: 0, is_exhausted: false };
+        Self {
+            memory,
+            log,
+            calls: Calls::default(),
+            lends,
+            state_max: limits.state,
+            undo: Undo::default(),
+        }
+    }
+
+    /// Ends a run: what it changed in the state stays if it `is_good`, and is undone if not.
+    pub(super) fn end_run(&mut self, is_good: bool) {
+        if is_good {
+            self.undo.clear();
+        } else {
+            self.lends.state.undo(&mut self.undo);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A plugin that does what its `config`, a JSON string, says.
+//! A plugin that does what its `config`, a JSON string or the `mode` of a table, says.
 //!
 //! What goes wrong in `process` goes wrong only for batches that hold an event whose data is
 //! `poison`; other events are kept.
@@ -23,14 +23,16 @@ export!(Puppet);
 
 impl lifecycle::Guest for Puppet {
     fn configure(config: String, step: Step) -> Result<Needs, String> {
-        let mode = config.trim_matches('"');
+        let mode = config.trim_start_matches(r#"{"mode":"#).trim_matches(['"', '}']);
         let mut needs = Needs { fields: Vec::new(), data: mode != "no data" };
         match mode {
             "configure: loop" => spin(),
             "configure: trap" => panic!("as told"),
             "configure: allocate" => hoard(),
             "configure: refuse" => return Err(format!("no, {}.{}", step.pipeline, step.name)),
-            "configure: fields" => needs.fields.push("user.id".into()),
+            "fields" => needs.fields = vec!["user.id".into(), "n".into()],
+            "configure: bad field" => needs.fields.push("a[".into()),
+            "configure: many fields" => needs.fields = (0..65).map(|n| format!("f{n}")).collect(),
             _ => {}
         }
         drop(MODE.set(mode.into()));
@@ -53,6 +55,7 @@ impl transform::Guest for Puppet {
             "route" => return Ok(route(&input)),
             "drop" => return Ok(judged(&input, Verdict::Drop)),
             "fail" => return Ok(fail(&input)),
+            "fields" => return Ok(describe(&input)),
             "no data" if !input.data.is_empty() => return Err("there is data".into()),
             "log" => log::log(Level::Info, "one\u{1b}[31mline\nof text"),
             _ => {}
@@ -74,8 +77,15 @@ fn misbehave(mode: &str, input: &Batch) -> Result<Outcome, String> {
         "error" => return Err("x".repeat(5000)),
         "flood the log" => (0..100_000).for_each(|_| log::log(Level::Warn, &"x".repeat(100))),
         "few verdicts" => drop(outcome.verdicts.pop()),
-        "patch" => outcome.verdicts[0] = Verdict::Patch,
-        "patches" => outcome.patches = Some(patches()),
+        "unasked patch" => outcome.patches = Some(patches()),
+        "few patch kinds" | "many patches" => {
+            outcome.verdicts[0] = Verdict::Patch;
+            outcome.patches = Some(spoilt_patches(mode));
+        }
+        _ if mode.starts_with("patch ") => {
+            outcome.verdicts[0] = Verdict::Patch;
+            outcome.patches = Some(spoilt_patches(mode));
+        }
         "huge" => outcome.emitted = Some(Rows { data: vec![0; 4 << 20], ..rows(0) }),
         "unasked row" => outcome.emitted = Some(rows(1)),
         "failure of kept" => outcome.failures.push(failure(0)),
@@ -135,17 +145,15 @@ fn bots(input: &Batch) -> Outcome {
 
 fn replace(input: &Batch) -> Outcome {
     let events = input.times.len() as u32;
-    let mut emitted = Rows {
+    let emitted = Rows {
         dictionary_ends: vec![8],
         dictionary: "replaced".into(),
         types: vec![0; events as usize],
         origins: (0..events).collect(),
+        data: input.data.to_ascii_uppercase(),
+        data_ends: input.data_ends.clone(),
         ..rows(0)
     };
-    for event in 0..events {
-        emitted.data.extend(data(input, event as usize).to_ascii_uppercase());
-        emitted.data_ends.push(emitted.data.len() as u32);
-    }
     Outcome { emitted: Some(emitted), ..judged(input, Verdict::Emit) }
 }
 
@@ -203,6 +211,50 @@ fn patches() -> Patches {
         ends: vec![0],
         values: String::new(),
     }
+}
+
+fn spoilt_patches(mode: &str) -> Patches {
+    let whole = Patches { kinds: vec![5], ends: vec![1], values: "x".into(), ..patches() };
+    match mode {
+        "patch of nothing" => Patches { names: vec![String::new()], ..whole },
+        "patch name beyond" => Patches { name_of: vec![1], ..whole },
+        "patch kind" => Patches { kinds: vec![7], ..whole },
+        "patch number" => Patches { kinds: vec![4], ..whole },
+        "patch json" => Patches { kinds: vec![6], ..whole },
+        "patch ends" => Patches { ends: vec![9], ..whole },
+        "few patch kinds" => Patches { kinds: Vec::new(), ..whole },
+        _ => Patches {
+            origins: vec![0; 65],
+            name_of: vec![0; 65],
+            kinds: vec![1; 65],
+            ends: vec![0; 65],
+            values: String::new(),
+            ..whole
+        },
+    }
+}
+
+/// Sets in each event what the host says about its fields.
+fn describe(input: &Batch) -> Outcome {
+    let events = input.times.len();
+    let mut patches = Patches {
+        origins: (0..events as u32).collect(),
+        names: vec!["seen".into()],
+        name_of: vec![0; events],
+        kinds: vec![5; events],
+        ends: Vec::new(),
+        values: String::new(),
+    };
+    for event in 0..events {
+        let fields = input.fields.iter().map(|column| {
+            let start = if event == 0 { 0 } else { column.ends[event - 1] };
+            let text = &column.values[start as usize..column.ends[event] as usize];
+            format!("{}:{text}", column.kinds[event])
+        });
+        patches.values.push_str(&fields.collect::<Vec<_>>().join(" "));
+        patches.ends.push(patches.values.len() as u32);
+    }
+    Outcome { patches: Some(patches), ..judged(input, Verdict::Patch) }
 }
 
 fn failure(event: u32) -> Failure {

@@ -56,7 +56,7 @@ impl Site {
             assert!(routes.add(mount));
         }
         let (sender, inlet) = edge(Capacity { events: 10_000, bytes: 64 << 20 });
-        outlet.point(Some(Target { sender, entry: 0, ack: AckMode::Settled }));
+        outlet.point(Some(Target { sender, entry: 0, ack: AckMode::Settled, dedupe: None }));
         let taken = Arc::default();
         drop(host.tasks.spawn(judge(inlet, Arc::clone(&taken))));
         let listener = Listener::bind("public", "127.0.0.1:0").await.unwrap();
@@ -132,7 +132,7 @@ fn build(settings: &str, host: &Arc<Host>, outlet: &Outlet) -> Result<Vec<Mount>
     let cx = BuildContext::for_source(&id, host, outlet.clone());
     let config: Config = toml::from_str(&format!("path = \"/in\"\n{settings}")).unwrap();
     Http::build(config, &cx)?;
-    Ok(cx.into_mounts())
+    Ok(cx.into_leavings().mounts)
 }
 
 /// Settles each event by what its data holds; `stall` is held for ever.

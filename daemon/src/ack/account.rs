@@ -1,0 +1,139 @@
+//! The books of one pipeline, and the bound on what it holds.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use serde::Serialize;
+
+use super::{Ack, AckMode, Code, Ledger, Outcome, Receipt, Refusal, Slot};
+use crate::budget::Budget;
+
+/// How much a pipeline may hold unsettled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Events in flight.
+    pub events_max: usize,
+    /// Bytes in flight.
+    pub bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { events_max: 65_536, bytes_max: 64 << 20 }
+    }
+}
+
+/// A pipeline's books: what it received, what it holds, what became of the rest.
+///
+/// Lives as long as the daemon, whatever generation the pipeline is in.
+#[derive(Debug, Default)]
+pub struct Account {
+    limits: Limits,
+    received: AtomicU64,
+    /// One counter per [`Outcome`], at its number minus one.
+    settled: [AtomicU64; Outcome::ALL.len()],
+    events: AtomicUsize,
+    bytes: AtomicUsize,
+    /// What all pipelines hold together.
+    budget: Arc<Budget>,
+}
+
+/// The books at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Balance {
+    /// Events admitted so far.
+    pub received: u64,
+    /// Of these, dropped by a transform on purpose.
+    pub filtered: u64,
+    /// Of these, taken in before.
+    pub duplicate: u64,
+    /// Of these, delivered to every sink.
+    pub delivered: u64,
+    /// Of these, safe on disk for a sink that gets them later.
+    pub spooled: u64,
+    /// Of these, kept among the dead letters.
+    pub dead_lettered: u64,
+    /// Of these, refused for good.
+    pub rejected: u64,
+    /// Of these, given back to the publisher to try again.
+    pub unavailable: u64,
+    /// Of these, lost by a defect; anything but 0 is a bug.
+    pub lost: u64,
+    /// Of these, not settled yet.
+    pub in_flight: u64,
+}
+
+impl Account {
+    /// Books that admit events within `limits`.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, ..Self::default() }
+    }
+
+    /// The same books, their bytes charged to `budget` while they are in flight.
+    #[must_use]
+    pub fn within(self, budget: &Arc<Budget>) -> Self {
+        Self { budget: Arc::clone(budget), ..self }
+    }
+
+    /// What its bytes are charged to.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// Takes events of the given `sizes` in bytes into the books.
+    ///
+    /// # Errors
+    /// [`Code::Overloaded`] while the pipeline, or all together, hold as much as they may; nothing
+    /// was taken then.
+    pub fn admit(
+        self: &Arc<Self>,
+        sizes: impl ExactSizeIterator<Item = usize>,
+        mode: AckMode,
+    ) -> Result<(Receipt, Vec<Ack>), Refusal> {
+        let slots: Box<[Slot]> = sizes.map(Slot::new).collect();
+        let bytes = slots.iter().map(|slot| slot.bytes as usize).sum();
+        let held = self.events.fetch_add(slots.len(), Ordering::Relaxed);
+        let held_bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        // An empty pipeline takes any batch that its source let through.
+        let is_full = held + slots.len() > self.limits.events_max
+            || held_bytes + bytes > self.limits.bytes_max;
+        let refusal = if is_full && held > 0 {
+            Some("the pipeline holds as much as it may")
+        } else if !self.budget.take(bytes) {
+            Some("the daemon holds as much as it may")
+        } else {
+            None
+        };
+        if let Some(words) = refusal {
+            self.events.fetch_sub(slots.len(), Ordering::Relaxed);
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Refusal::new(Code::Overloaded, words));
+        }
+        self.received.fetch_add(slots.len() as u64, Ordering::Relaxed);
+        Ok(Ledger::open(Arc::clone(self), mode, slots))
+    }
+
+    /// The books as they are now.
+    pub fn balance(&self) -> Balance {
+        let settled = |outcome: Outcome| self.settled[outcome as usize - 1].load(Ordering::Relaxed);
+        Balance {
+            received: self.received.load(Ordering::Relaxed),
+            filtered: settled(Outcome::Filtered),
+            duplicate: settled(Outcome::Duplicate),
+            delivered: settled(Outcome::Delivered),
+            spooled: settled(Outcome::Spooled),
+            dead_lettered: settled(Outcome::DeadLettered),
+            rejected: settled(Outcome::Rejected),
+            unavailable: settled(Outcome::Unavailable),
+            lost: settled(Outcome::Lost),
+            in_flight: self.events.load(Ordering::Relaxed) as u64,
+        }
+    }
+
+    pub(super) fn settle(&self, outcome: Outcome, bytes: usize) {
+        self.settled[outcome as usize - 1].fetch_add(1, Ordering::Relaxed);
+        self.events.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.budget.give_back(bytes);
+    }
+}

@@ -1,0 +1,4 @@
+//! Who may publish and subscribe: secrets, and what is signed with them.
+
+pub mod jwt;
+pub mod signature;
