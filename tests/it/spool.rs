@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use weir_harness::broker::{Taken, Vhost};
-use weir_harness::directory::Small;
+use weir_harness::directory::{Freezer, Small};
 use weir_harness::{Reply, Weir, eventually};
 
 use crate::brokers::rough;
@@ -276,5 +278,70 @@ async fn a_spool_that_filled_its_disk_drains_by_itself_while_publishers_go_on() 
     eventually("the spool is empty", async || (held(&weir).await == 0.0).then_some(())).await;
     assert!(vhost.again().await.drain("all").await.len() >= kept, "all that was kept is there");
     weir.ready().await;
+    weir.stop().await.clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_spool_makes_publishers_wait_where_it_blocks() {
+    const COUNT: usize = 40;
+    let Some((broker, vhost)) = rough("blocks").await else { return };
+    let more = r#"spool = { bytes = "1MiB", when_full = "block" }"#;
+    let weir = Weir::with(&pipeline(&vhost.url, more)).start().await;
+    eventually("the queue is declared", async || vhost.exists("all").await.then_some(())).await;
+    broker.remember().await;
+    broker.stop_app().await;
+    let body = json!({"pad": "x".repeat(100_000)}).to_string();
+    let answered = AtomicUsize::new(0);
+    let publishers = (0..COUNT).map(async |number| {
+        let mut connection = weir.connect().await;
+        let id = number.to_string();
+        let headers = [("content-type", "application/json"), ("ce-id", id.as_str())];
+        let reply = connection.call("POST", "/in", &headers, body.as_bytes()).await;
+        answered.fetch_add(1, Ordering::Relaxed);
+        reply.expect("the connection stays").status()
+    });
+    let back = async {
+        eventually("the spool is full", async || {
+            (answered.load(Ordering::Relaxed) >= 5 && held(&weir).await >= 5.0).then_some(())
+        })
+        .await;
+        let waiting = COUNT - answered.load(Ordering::Relaxed);
+        assert!(waiting > COUNT / 2, "only {waiting} wait for room of 1 MiB for 4 MB");
+        broker.start_app().await;
+    };
+    let (statuses, ()) = tokio::join!(join_all(publishers), back);
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 202)), "{statuses:?}");
+    drained(&weir).await;
+    all_kept(&vhost, COUNT).await;
+    weir.stop().await.clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_hangs_holds_up_nothing_but_what_must_be_on_it() {
+    let Some(disk) = Freezer::mount() else { return };
+    let settings = format!("data_dir = {}", json!(disk.path()));
+    let source = "path = \"/in\"\nack_timeout = \"1s\"\n";
+    let pipeline = pipeline(NOWHERE, "").replace("path = \"/in\"\n", source);
+    let live =
+        "[[source]]\ntype = \"http\"\npath = \"/live-only\"\n\n[[sink]]\ntype = \"broadcast\"\n";
+    let setup = Weir::with(&pipeline).pipeline("live", live).settings(&settings);
+    let weir = setup.start().await;
+    let mut page = weir.subscribe("main", &["**"]).await;
+    spooled(&weir, 0..10).await;
+    let frozen = disk.freeze();
+    let reply = publish(&weir, 10..20).await;
+    assert_eq!(reply.status(), 504, "nobody knows what becomes of it: {reply:?}");
+    weir.publish("/live-only", r#"{"n":1}"#).await.accepted();
+    page.expect(r#"{"n":1}"#).await;
+    weir.edit("pipelines/live.toml", live.replace("/live-only", "/other"));
+    assert_eq!(weir.reload().await.status(), 200);
+    weir.publish("/other", r#"{"n":2}"#).await.accepted();
+    page.expect(r#"{"n":2}"#).await;
+    assert_eq!(weir.get("/livez").await.status(), 200);
+    drop(frozen);
+    eventually("what hung is on the disk", async || (held(&weir).await == 20.0).then_some(()))
+        .await;
+    spooled(&weir, 20..30).await;
+    assert_eq!(held(&weir).await, 30.0, "all that was acknowledged is there, each once");
     weir.stop().await.clean();
 }
