@@ -52,6 +52,11 @@ async fn start(pipeline: &str) -> Weir {
     Weir::with(pipeline).settings(settings).start_unready().await
 }
 
+/// Subscribes to what comes, after all that came since the start.
+async fn everything(weir: &Weir) -> Subscriber {
+    Subscriber::sse(weir.public, "/live/main/sse?channel=all&last=1000", &[]).await
+}
+
 /// Puts messages with the ids `from..to` into a queue, past any daemon.
 async fn put(vhost: &Vhost, queue: &str, from: usize, to: usize) {
     for number in from..to {
@@ -319,6 +324,37 @@ async fn a_stream_is_read_from_an_offset_and_goes_on_after_a_broken_connection()
     assert_eq!(weir.reload().await.status(), 200);
     put(&vhost, "log", 1_100, 1_101).await;
     assert_eq!(numbers(&mut page, 1).await, [1_100]);
+    weir.stop().await.clean();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_goes_on_after_a_restart_where_it_was() {
+    let Some((_, vhost)) = quiet("bookmark").await else { return };
+    let queue = "queue = { name = \"log\", type = \"stream\" }";
+    let stream = |offset: &str| to_hub(&vhost, &format!("{queue}\noffset = \"{offset}\""));
+    let mut weir = start(&stream("next")).await;
+    let mut page = weir.subscribe("main", &["all"]).await;
+    running(&weir).await;
+    put(&vhost, "log", 0, 100).await;
+    assert_eq!(numbers(&mut page, 100).await, (0..100).collect::<Vec<_>>());
+    counter_reaches(&weir, "acknowledged", 100).await;
+    weir.stop().await.clean();
+    weir.start_again().await;
+    // Nobody was there for these, which `next` alone would leave out.
+    put(&vhost, "log", 100, 200).await;
+    let mut page = everything(&weir).await;
+    assert_eq!(numbers(&mut page, 100).await, (100..200).collect::<Vec<_>>());
+    counter_reaches(&weir, "acknowledged", 100).await;
+    weir.kill9();
+    put(&vhost, "log", 200, 300).await;
+    weir.start_again().await;
+    let mut page = everything(&weir).await;
+    let first = numbers(&mut page, 1).await[0];
+    assert!((100..=200).contains(&first), "a second is repeated at most: {first}");
+    assert_eq!(numbers(&mut page, 299 - first).await, (first + 1..300).collect::<Vec<_>>());
+    weir.edit("pipelines/test.toml", stream("first"));
+    assert_eq!(weir.reload().await.status(), 200);
+    assert_eq!(numbers(&mut page, 300).await, (0..300).collect::<Vec<_>>());
     weir.stop().await.clean();
 }
 

@@ -110,6 +110,11 @@ pub(crate) struct Address {
 }
 
 impl Address {
+    /// The brokers as `host:port/vhost`, without secrets.
+    pub(crate) fn places(&self) -> Vec<String> {
+        self.brokers.iter().map(|broker| format!("{broker}/{}", broker.uri.vhost)).collect()
+    }
+
     /// The same for every component that may share the connection. A digest, because it covers
     /// passwords.
     pub(crate) fn identity(&self) -> String {

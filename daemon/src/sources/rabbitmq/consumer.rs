@@ -75,17 +75,18 @@ impl Consumer {
         while let Some(session) = self.session().await {
             let left_open = seat.open.take().filter(|open| open.epoch == session.epoch);
             let mut stop = self.stop.clone();
+            let next = *seat.next.borrow();
             let opened = match left_open {
                 Some(open) => Ok(Ok(open)),
                 None => select! {
-                    opened = timeout(OPEN_TIMEOUT, self.open(&session, seat.next)) => opened,
+                    opened = timeout(OPEN_TIMEOUT, self.open(&session, next)) => opened,
                     () = stop.asked() => return,
                 },
             };
             let pause = match opened {
                 Ok(Ok(open)) => {
                     self.health.set_running();
-                    match Intake::new(&self, &mut seat.next, open).run(has_successor).await {
+                    match Intake::new(&self, &seat.next, open).run(has_successor).await {
                         Over::HandedOn(open) => {
                             seat.open = Some(*open);
                             return;

@@ -134,7 +134,7 @@ pub(super) struct Intake<'a> {
     health: &'a Health,
     stats: &'a Stats,
     /// The offset to go on with in a stream.
-    next: &'a mut Option<i64>,
+    next: &'a watch::Sender<Option<i64>>,
     /// The runtime holds the other end.
     stop: Stop,
     /// The link's supervisor holds the other end.
@@ -145,7 +145,11 @@ pub(super) struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    pub(super) fn new(consumer: &'a Consumer, next: &'a mut Option<i64>, open: Open) -> Self {
+    pub(super) fn new(
+        consumer: &'a Consumer,
+        next: &'a watch::Sender<Option<i64>>,
+        open: Open,
+    ) -> Self {
         Self {
             plan: &consumer.plan,
             outlet: &consumer.outlet,
@@ -245,7 +249,7 @@ impl<'a> Intake<'a> {
         self.stats.consumed.add(1);
         let tag = delivery.delivery_tag;
         let offset = offset(delivery);
-        if offset.zip(*self.next).is_some_and(|(offset, next)| offset < next) {
+        if offset.zip(*self.next.borrow()).is_some_and(|(offset, next)| offset < next) {
             // The broker starts with the whole chunk that holds the offset asked for.
             self.open.voice.accept(tag);
             return;
@@ -299,7 +303,9 @@ impl<'a> Intake<'a> {
             self.stats.retried.add(verdicts.again.len() as u64);
             self.hold(messages.select(&verdicts.again), refusal);
         } else if self.open.held.is_none() {
-            *self.next = messages.offset.map(|last| last + 1).or(*self.next);
+            if let Some(last) = messages.offset {
+                self.next.send_replace(Some(last + 1));
+            }
             self.taken();
         }
     }

@@ -3,6 +3,7 @@
 //! The connection ([`Link`]) outlives reloads and is shared by sources with the same brokers.
 //! [`consumer`] keeps a channel open on it, [`intake`] works on one channel, [`message`] reads.
 
+mod bookmark;
 mod config;
 mod consumer;
 mod intake;
@@ -13,9 +14,11 @@ mod tests;
 
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
+use tokio::select;
+use tokio::sync::{Mutex, watch};
 use toml::Spanned;
 
+use self::bookmark::{Bookmark, Place};
 use self::config::{Config, Offset};
 use self::consumer::{Consumer, Plan};
 use self::intake::Open;
@@ -34,7 +37,9 @@ const PREFETCH_MAX: u16 = 8192;
 #[derive(Debug, Default)]
 struct Seat {
     /// The offset to go on with in a stream, once one is known.
-    next: Option<i64>,
+    next: watch::Sender<Option<i64>>,
+    /// Whether the bookmark was looked at.
+    is_recalled: bool,
     /// The channel that the last generation left open, with what is in flight.
     open: Option<Open>,
 }
@@ -45,6 +50,7 @@ pub(crate) struct RabbitMq {
     plan: Arc<Plan>,
     link: Arc<Link>,
     seat: Arc<Mutex<Seat>>,
+    bookmark: Bookmark,
     outlet: Outlet,
     health: Arc<Health>,
     /// Where the link's supervisor runs.
@@ -72,6 +78,12 @@ impl Source for RabbitMq {
         let offset = offset(&config, queue)?;
         let identity = address.identity();
         let key = format!("{}/{identity}/{}/{offset:?}", cx.id, table.name);
+        let place = Place {
+            brokers: address.places(),
+            queue: table.name.clone(),
+            offset: format!("{offset:?}"),
+            next: -1,
+        };
         let source = config.source.clone().unwrap_or_else(|| format!("/queues/{}", table.name));
         let plan = Plan {
             queue: short("queue", &table.name)?,
@@ -86,6 +98,7 @@ impl Source for RabbitMq {
             // Apart from the sinks' connection, which the broker blocks when it is short of memory.
             link: cx.host.lent.borrow(&format!("{identity}/consume"), || Link::new(address)),
             seat: cx.host.lent.borrow(&key, Mutex::default),
+            bookmark: Bookmark::new(&cx.host.data_dir, cx.id, place),
             outlet: cx.outlet(),
             health: cx.health(),
             tasks: cx.host.tasks.clone(),
@@ -93,15 +106,28 @@ impl Source for RabbitMq {
     }
 
     async fn run(self, stop: Stop) -> Result<(), RunError> {
-        let Self { plan, link, seat, outlet, health, tasks } = self;
+        let Self { plan, link, seat, bookmark, outlet, health, tasks } = self;
         // Also when a stop is asked already: what the last generation left has to settle.
         let mut taken = seat.lock().await;
+        if !std::mem::replace(&mut taken.is_recalled, true) {
+            let recalled = bookmark.open().await;
+            taken.next.send_replace(recalled);
+        }
         // The next generation has borrowed the seat before this one is asked to stop.
         let has_successor = || Arc::strong_count(&seat) > 1;
         let stats = Stats::new(&health);
         let status = link.start(&tasks);
         let consumer = Consumer { plan, link: status, outlet, health, stats, stop };
-        consumer.run(&mut taken, &has_successor).await;
+        let next = taken.next.subscribe();
+        select! {
+            () = consumer.run(&mut taken, &has_successor) => {}
+            // Never: the seat holds the other end.
+            () = bookmark.follow(next) => {}
+        }
+        let next = *taken.next.borrow();
+        if let Some(next) = next {
+            bookmark.keep(next).await;
+        }
         Ok(())
     }
 }
