@@ -22,8 +22,8 @@ type = "broadcast"
 hub = "main"
 "#;
 
-/// The least memory there is; 60 % of it are for events.
-const SETTINGS: &str = "memory = \"64MiB\"\n[hub.main]\nhistory = { events = 10 }";
+/// Little memory; half of it is for events.
+const SETTINGS: &str = "memory = \"76MiB\"\n[hub.main]\nhistory = { events = 10 }";
 
 /// A large body: less than the source takes, but many do not fit.
 const BODY: usize = 800_000;

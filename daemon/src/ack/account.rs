@@ -1,12 +1,21 @@
 //! The books of one pipeline, and the bound on what it holds.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::{Ack, AckMode, Code, Ledger, Outcome, Receipt, Refusal, Slot};
 use crate::budget::Budget;
+
+/// How exactly the age of what is in flight is known.
+const MARK_EVERY: Duration = Duration::from_millis(100);
+
+/// Moments that are remembered for that.
+const MARKS_MAX: usize = 1_024;
 
 /// How much a pipeline may hold unsettled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +43,9 @@ pub struct Account {
     settled: [AtomicU64; Outcome::ALL.len()],
     events: AtomicUsize,
     bytes: AtomicUsize,
+    /// Moments, and how many events had been received before. Locked for a few steps per batch,
+    /// hence a std mutex.
+    marks: Mutex<VecDeque<(Instant, u64)>>,
     /// What all pipelines hold together.
     budget: Arc<Budget>,
 }
@@ -109,8 +121,34 @@ impl Account {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(Refusal::new(Code::Overloaded, words));
         }
-        self.received.fetch_add(slots.len() as u64, Ordering::Relaxed);
+        let before = self.received.fetch_add(slots.len() as u64, Ordering::Relaxed);
+        self.mark(before);
         Ok(Ledger::open(Arc::clone(self), mode, slots))
+    }
+
+    /// How long the oldest of what is in flight has been, as if events settled in their order; up
+    /// to a tenth of a second more than that.
+    pub fn age(&self) -> Duration {
+        let in_flight = self.events.load(Ordering::Relaxed) as u64;
+        if in_flight == 0 {
+            return Duration::ZERO;
+        }
+        let settled = self.received.load(Ordering::Relaxed).saturating_sub(in_flight);
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        while marks.get(1).is_some_and(|(_, before)| *before <= settled) {
+            marks.pop_front();
+        }
+        marks.front().map_or(Duration::ZERO, |(since, _)| since.elapsed())
+    }
+
+    fn mark(&self, before: u64) {
+        let now = Instant::now();
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = marks.back().is_none_or(|(last, _)| now - *last >= MARK_EVERY);
+        // Without room, what comes is taken for as old as the last moment.
+        if is_due && marks.len() < MARKS_MAX {
+            marks.push_back((now, before));
+        }
     }
 
     /// The books as they are now.

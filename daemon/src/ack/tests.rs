@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{Account, Ack, AckMode, Answer, Balance, Code, Limits, Outcome, Receipt, Refusal};
 
@@ -230,4 +230,27 @@ fn results_on_the_wire_say_why() {
     let is_kept = |outcome| Answer::Settled(outcome, None).is_kept();
     let kept: Vec<_> = Outcome::ALL.into_iter().filter(|outcome| is_kept(*outcome)).collect();
     assert_eq!(kept, [Outcome::Spooled, Outcome::DeadLettered]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_age_is_that_of_the_oldest_in_flight() {
+    let account = account();
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        held.push(admit(&account, 5, AckMode::Settled));
+        sleep(Duration::from_millis(500)).await;
+    }
+    assert_eq!(account.age(), Duration::from_secs(10));
+    for (settled, (_receipt, acks)) in held.into_iter().enumerate() {
+        assert_eq!(
+            account.age(),
+            Duration::from_secs(10) - Duration::from_millis(500) * settled as u32
+        );
+        acks.into_iter().for_each(|ack| ack.settle(Outcome::Delivered));
+    }
+    assert_eq!(account.age(), Duration::ZERO);
+    sleep(Duration::from_secs(60)).await;
+    let late = admit(&account, 1, AckMode::Settled);
+    assert_eq!(account.age(), Duration::ZERO, "a pause is nobody's age");
+    drop(late);
 }

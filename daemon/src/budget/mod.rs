@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 /// How much of the memory that the daemon may take is for events, in percent. The rest is for
 /// plugins, histories, sockets and what the allocator keeps.
-const SHARE: usize = 60;
+const SHARE: usize = 50;
 
 /// How far below its threshold use falls before a stage is over, in percent of the budget.
 const HYSTERESIS: usize = 5;

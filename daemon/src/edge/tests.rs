@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{Capacity, Delivery, Inlet, MERGE, Outlet, SendError, Sender, Target, edge};
 use crate::ack::{Account, AckMode, Answer, Code, Limits, Outcome};
@@ -200,6 +200,26 @@ fn an_outlet_into_a_full_or_closed_edge_settles_what_it_took() {
     let balance = account.balance();
     assert_eq!((balance.unavailable, balance.in_flight, balance.lost), (2, 1, 0));
     drop(inlet);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outlet_takes_nothing_that_would_wait_too_long() {
+    let account = account();
+    let outlet = Outlet::new(Arc::clone(&account)).for_waiting(Duration::from_secs(10));
+    let (sender, mut inlet) = edge(ROOMY);
+    outlet.point(Some(target(&sender)));
+    let settled = Some(AckMode::Settled);
+    assert!(outlet.publish(batch(&["a"]), &[], settled).is_ok());
+    sleep(Duration::from_secs(5)).await;
+    assert!(outlet.publish(batch(&["b"]), &[], settled).is_ok(), "the sink may only be slow");
+    sleep(Duration::from_millis(1)).await;
+    let refusal = outlet.publish(batch(&["c"]), &[], settled).unwrap_err();
+    assert_eq!(refusal.code, Code::Overloaded);
+    let unasked = outlet.publish(batch(&["d"]), &[], Some(AckMode::Routed));
+    assert!(unasked.is_ok(), "nobody waits for this one");
+    assert_eq!(ids(inlet.recv().await.unwrap()), ["a"]);
+    assert!(outlet.publish(batch(&["e"]), &[], settled).is_ok());
+    assert_eq!(account.balance().received, 4);
 }
 
 #[test]

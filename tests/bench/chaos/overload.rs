@@ -36,7 +36,7 @@ const BODY: usize = 500_000;
 /// longer.
 const IMPATIENCE: Duration = Duration::from_millis(20);
 
-/// 60 % of the memory are for events.
+/// Half of the memory is for events.
 const SETTINGS: &str = "memory = \"256MiB\"\n[hub.main]\nhistory = { events = 10 }";
 
 const LARGE_BODIES: &str = r#"

@@ -72,7 +72,7 @@ impl Source for Pusher {
             source: format!("/apps/{}", app.settings().id),
             ack: config.ack,
             ack_timeout: config.ack_timeout.0,
-            outlet: cx.outlet(),
+            outlet: cx.outlet().for_waiting(config.ack_timeout.0),
         });
         let budget = Arc::clone(cx.outlet().budget());
         let (paths, endpoint) = app.publishing(Arc::clone(&intake) as _, budget);
