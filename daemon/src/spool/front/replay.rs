@@ -14,8 +14,8 @@ use crate::store::{Record, StoreError, Stored};
 
 /// What may be on its way from disk to the sink.
 const WINDOW_MAX: (usize, usize) = (4096, 8 << 20);
-/// About how much is read at once.
-const READ_BYTES: usize = 1 << 20;
+/// About how much is read at once: little enough that taking it apart keeps nobody waiting.
+const READ_BYTES: usize = 128 << 10;
 /// The first pause after something came back; it doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
