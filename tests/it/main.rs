@@ -20,6 +20,7 @@ mod plugin_authors;
 mod plugin_tools;
 mod presence;
 mod publish;
+mod publishers;
 mod rabbitmq;
 mod rabbitmq_refusals;
 mod rabbitmq_source;

@@ -8,9 +8,10 @@ use weir_harness::directory::Directory;
 use weir_harness::log::Log;
 use weir_harness::{Weir, eventually};
 
-/// The code blocks of the README in this language.
+/// The code blocks of the README, and of that of the pipelines, in this language.
 fn blocks(language: &str) -> Vec<String> {
-    let text = fs::read_to_string(repository().join("README.md")).expect("there is a README");
+    let read = |file: &str| fs::read_to_string(repository().join(file)).expect("it is there");
+    let text = ["README.md", "pipelines/README.md"].map(read).concat();
     let parts = text.split("```").skip(1).step_by(2);
     parts
         .filter_map(|part| part.strip_prefix(language)?.strip_prefix('\n'))

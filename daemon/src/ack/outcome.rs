@@ -70,6 +70,10 @@ pub enum Code {
     TooLarge,
     /// A content type or encoding that nobody here reads.
     Unsupported,
+    /// The publisher shows no token that is good.
+    Unauthorized,
+    /// The publisher's token does not cover it.
+    Forbidden,
     /// A transform or the target said no.
     Rejected,
     /// The broker has no queue for it.
@@ -93,6 +97,8 @@ impl Code {
             Self::BadRequest => "bad_request",
             Self::TooLarge => "too_large",
             Self::Unsupported => "unsupported",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
             Self::Rejected => "rejected",
             Self::Unroutable => "unroutable",
             Self::RateLimited => "rate_limited",
@@ -109,6 +115,8 @@ impl Code {
             Self::BadRequest
             | Self::TooLarge
             | Self::Unsupported
+            | Self::Unauthorized
+            | Self::Forbidden
             | Self::Rejected
             | Self::Unroutable
             | Self::RateLimited => Outcome::Rejected,

@@ -23,7 +23,7 @@ const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// Tokens that are good for longer are looked at again after this time.
 const GRANT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Channels and patterns of a token that are looked at.
+/// Channels, types and patterns of each that are looked at in a token.
 const CHANNELS_MAX: usize = 256;
 
 /// Longest name of a user that is shown to others.
@@ -43,7 +43,7 @@ pub struct Access {
 
 /// Why somebody is turned away.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Denied {
+pub(crate) enum Denied {
     /// No token was shown.
     Missing,
     /// The token is not taken.
@@ -73,17 +73,34 @@ pub enum Reason {
 #[derive(Debug, Default)]
 pub(super) struct Refusals([AtomicU64; Reason::ALL.len()]);
 
-/// What one connection may do.
+/// What one connection or request may do.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(crate) struct Admission {
     hub: Arc<Hub>,
     grant: Option<Grant>,
     hello_by: Instant,
 }
 
+/// Whoever may publish.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Publisher<'a> {
+    /// Whom the token is about.
+    pub(crate) user: Option<&'a str>,
+    types: &'a [Pattern],
+}
+
+impl Publisher<'_> {
+    /// Whether it may publish events of this type.
+    pub(crate) fn covers(&self, event_type: &str) -> bool {
+        self.types.iter().any(|own| own.matches(event_type))
+    }
+}
+
 #[derive(Debug)]
 struct Grant {
     channels: Vec<Pattern>,
+    /// The types of events that may be published.
+    types: Vec<Pattern>,
     until: Instant,
     /// Whom the token is about.
     member: Option<Member>,
@@ -91,7 +108,7 @@ struct Grant {
 
 impl Denied {
     /// The code on the wire.
-    pub(super) fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Token(TokenError::Expired) => "token_expired",
             Self::Token(TokenError::NoKeys) => "unavailable",
@@ -113,7 +130,7 @@ impl Denied {
     }
 
     /// Whether the same may be taken a little later.
-    pub(super) fn is_passing(&self) -> bool {
+    pub(crate) fn is_passing(&self) -> bool {
         *self == Self::Token(TokenError::NoKeys)
     }
 
@@ -170,7 +187,7 @@ impl Refusals {
 
 impl Admission {
     /// A connection to `hub` that has shown nothing.
-    pub(super) fn new(hub: Arc<Hub>) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
         Self { hub, grant: None, hello_by: Instant::now() + HELLO_WITHIN }
     }
 
@@ -178,19 +195,21 @@ impl Admission {
     ///
     /// # Errors
     /// If the token is not good.
-    pub(super) fn show(&mut self, token: &str) -> Result<(), Denied> {
+    pub(crate) fn show(&mut self, token: &str) -> Result<(), Denied> {
         let Some(access) = self.access() else { return Ok(()) };
         let claims =
             access.verifier.verify(token).map_err(|error| self.denied(Denied::Token(error)))?;
         let left = claims.until.duration_since(SystemTime::now()).unwrap_or_default();
-        let names = claims.channels.iter().take(CHANNELS_MAX);
-        // What names no channel grants none.
-        let channels = names.filter_map(|name| Pattern::new(name).ok()).collect();
+        // What names no channel and no type grants none.
+        let patterns = |names: &[String]| -> Vec<Pattern> {
+            names.iter().take(CHANNELS_MAX).filter_map(|name| Pattern::new(name).ok()).collect()
+        };
+        let (channels, types) = (patterns(&claims.channels), patterns(&claims.publish));
         let user = claims.subject.filter(|user| !user.is_empty() && user.len() <= USER_LEN_MAX);
         let info = claims.info.filter(|info| info.len() <= INFO_LEN_MAX).map(Into::into);
         let member = user.map(|user| Member { user: user.into(), info });
         let until = Instant::now() + left.min(GRANT_MAX);
-        self.grant = Some(Grant { channels, until, member });
+        self.grant = Some(Grant { channels, types, until, member });
         Ok(())
     }
 
@@ -207,6 +226,22 @@ impl Admission {
             Some(grant) if grant.until <= Instant::now() => Denied::Token(TokenError::Expired),
             Some(_) => Denied::Channel(pattern.clone()),
         }))
+    }
+
+    /// Who publishes, as far as the other end has shown that.
+    ///
+    /// # Errors
+    /// If nothing that it has shown is good.
+    pub(crate) fn publisher(&self) -> Result<Publisher<'_>, Denied> {
+        match &self.grant {
+            None => Err(self.denied(Denied::Missing)),
+            Some(grant) if grant.until <= Instant::now() => {
+                Err(self.denied(Denied::Token(TokenError::Expired)))
+            }
+            Some(Grant { types, member, .. }) => {
+                Ok(Publisher { user: member.as_ref().map(|member| &*member.user), types })
+            }
+        }
     }
 
     /// When the connection ends unless another token is shown.
@@ -251,7 +286,7 @@ impl Admission {
 }
 
 /// The token that a request carries.
-pub(super) fn bearer<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<&'a str> {
+pub(crate) fn bearer<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Option<&'a str> {
     let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let (scheme, token) = header.and_then(|value| value.split_once(' ')).unwrap_or_default();
     if scheme.eq_ignore_ascii_case("bearer") { Some(token.trim()) } else { query }

@@ -126,6 +126,7 @@ impl Live {
     fn terms(&self) -> Terms {
         Terms {
             hub: Some(Arc::clone(&self.hub)),
+            keeper: Some(Arc::clone(&self.hub)),
             intake: None,
             limits: LIMITS,
             goodbye: self.stop.clone(),
@@ -287,7 +288,8 @@ fn wanted(query: Option<&str>, headers: &HeaderMap) -> Result<Wanted, Reply> {
     Ok(Wanted { patterns, start, token, wait })
 }
 
-fn turn_away(denied: &Denied) -> Reply {
+/// The reply to who may not do what was asked.
+pub(crate) fn turn_away(denied: &Denied) -> Reply {
     if denied.is_passing() {
         return unavailable(&denied.to_string());
     }

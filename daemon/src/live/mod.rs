@@ -29,6 +29,7 @@ mod subscription;
 mod upgrade;
 
 pub use access::{Access, Reason};
+pub(crate) use access::{Admission, Denied, Publisher, bearer};
 pub use app::{
     App, AppLimits, AppSettings, AppStats, Apps, NoticeKind, Refused, WebhookSettings,
     mounts as app_mounts,
@@ -39,7 +40,7 @@ pub use cursor::{Cursor, CursorError, Epoch};
 pub use durable::FOLDER;
 pub(crate) use echo::SOCKET_ATTRIBUTE;
 pub use endpoint::mounts;
-pub(crate) use endpoint::{check_open, start_session};
+pub(crate) use endpoint::{check_open, start_session, turn_away};
 pub use history::HistoryLimits;
 pub use hub::{Hub, HubStats, Joined, Start};
 pub use hubs::Hubs;

@@ -40,6 +40,8 @@ pub fn status_of(code: Code) -> StatusCode {
         Code::BadRequest => StatusCode::BAD_REQUEST,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::Unauthorized => StatusCode::UNAUTHORIZED,
+        Code::Forbidden => StatusCode::FORBIDDEN,
         Code::Rejected => StatusCode::UNPROCESSABLE_ENTITY,
         Code::Unroutable => StatusCode::BAD_GATEWAY,
         Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,

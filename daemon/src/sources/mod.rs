@@ -1,5 +1,6 @@
 //! The sources. A new one is a folder here and two lines in this file.
 
+pub mod guard;
 pub mod http;
 mod pusher;
 mod rabbitmq;

@@ -55,6 +55,8 @@ pub struct Claims {
     pub info: Option<String>,
     /// The channels and patterns that its bearer may subscribe to.
     pub channels: Vec<String>,
+    /// The types of events that its bearer may publish, and patterns of them.
+    pub publish: Vec<String>,
     /// Until when it is good.
     pub until: SystemTime,
 }
@@ -95,6 +97,8 @@ struct Body {
     info: Option<serde_json::Value>,
     #[serde(default)]
     channels: Vec<String>,
+    #[serde(default)]
+    publish: Vec<String>,
     exp: f64,
     nbf: Option<f64>,
 }
@@ -225,7 +229,8 @@ fn claims(body: Body) -> Result<Claims, TokenError> {
     let until = until.and_then(|until| SystemTime::UNIX_EPOCH.checked_add(until));
     let until = until.ok_or(TokenError::Malformed)?;
     let info = body.info.map(|info| info.to_string());
-    Ok(Claims { subject: body.sub, info, channels: body.channels, until })
+    let Body { sub: subject, channels, publish, .. } = body;
+    Ok(Claims { subject, info, channels, publish, until })
 }
 
 fn refusal(kind: &ErrorKind) -> TokenError {

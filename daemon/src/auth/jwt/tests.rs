@@ -95,7 +95,8 @@ fn a_secret_signs() {
     let token = hs256(&json!({"sub": "ada", "channels": ["a", "b.*"], "exp": exp, "more": [1]}));
     let until = SystemTime::UNIX_EPOCH + Duration::from_secs(exp.unsigned_abs());
     let channels = vec!["a".to_owned(), "b.*".to_owned()];
-    let expected = Claims { subject: Some("ada".to_owned()), info: None, channels, until };
+    let publish = Vec::new();
+    let expected = Claims { subject: Some("ada".to_owned()), info: None, channels, publish, until };
     assert_eq!(verifier().verify(&token), Ok(expected));
 }
 

@@ -58,6 +58,8 @@ const RETURN_SPREAD_MS: u64 = 5_000;
 pub(crate) struct Terms {
     /// The hub that it may subscribe to.
     pub(crate) hub: Option<Arc<Hub>>,
+    /// The hub whose tokens count, if any does.
+    pub(crate) keeper: Option<Arc<Hub>>,
     /// Where its events go, if it may publish.
     pub(crate) intake: Option<Arc<dyn Intake>>,
     pub(crate) limits: SocketLimits,
@@ -69,10 +71,10 @@ pub(crate) struct Terms {
 
 /// Runs a connection to its end.
 pub(crate) async fn run(upgraded: Upgraded, terms: Terms) {
-    let Terms { hub, intake, limits, goodbye, gone } = terms;
+    let Terms { hub, keeper, intake, limits, goodbye, gone } = terms;
     let mut session = Session {
         socket: Socket::new(upgraded, limits).await,
-        admission: hub.clone().map(Admission::new),
+        admission: keeper.map(Admission::new),
         subscription: hub.map(Subscription::new),
         intake,
         settling: FuturesUnordered::new(),
@@ -357,7 +359,7 @@ impl Session {
             let refused = Refused { tag, code: "overloaded", message, hint: None };
             return weir::write_error(&refused, &mut self.out);
         }
-        match intake.publish(events) {
+        match intake.publish(events, self.admission.as_ref()) {
             Ok(results) => {
                 let (tag, events) = (tag.to_owned(), events.len());
                 self.in_flight += events;

@@ -1,10 +1,13 @@
 //! One request from its head to its reply.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Method;
+use hyper::{HeaderMap, Method};
 use tokio::time::timeout;
+use url::form_urlencoded;
 
 use super::cors::Cors;
 use super::reply;
@@ -13,7 +16,9 @@ use crate::ack::AckMode;
 use crate::budget::Lease;
 use crate::component::{Counter, Health};
 use crate::edge::Outlet;
+use crate::live::{Admission, Denied, bearer, turn_away};
 use crate::net::{BodyLimits, Endpoint, Peer, Reply, ReplyFuture, Request, read_body};
+use crate::sources::guard::Guard;
 
 /// Takes the requests for one source's path.
 ///
@@ -23,6 +28,7 @@ use crate::net::{BodyLimits, Endpoint, Peer, Reply, ReplyFuture, Request, read_b
 pub(super) struct Intake {
     pub(super) rules: Rules,
     pub(super) cors: Cors,
+    pub(super) guard: Guard,
     pub(super) limits: BodyLimits,
     pub(super) ack: Option<AckMode>,
     pub(super) ack_timeout: Duration,
@@ -53,25 +59,33 @@ impl Counts {
 }
 
 impl Endpoint for Intake {
-    fn call(self: Arc<Self>, request: Request, _peer: Peer) -> ReplyFuture {
-        Box::pin(async move { self.answer(request).await })
+    fn call(self: Arc<Self>, request: Request, peer: Peer) -> ReplyFuture {
+        Box::pin(async move { self.answer(request, peer.address.ip()).await })
     }
 }
 
 impl Intake {
-    async fn answer(&self, request: Request) -> Reply {
+    async fn answer(&self, request: Request, address: IpAddr) -> Reply {
         let Some(grant) = self.cors.grant(request.headers()) else {
             return self.refuse(reply::forbidden_origin());
         };
         let reply = match *request.method() {
-            Method::POST => self.publish(request).await,
+            Method::POST => self.publish(request, address).await,
             Method::OPTIONS => reply::options(&grant, request.headers()),
             _ => self.refuse(reply::wrong_method()),
         };
         grant.put(reply)
     }
 
-    async fn publish(&self, request: Request) -> Reply {
+    async fn publish(&self, request: Request, address: IpAddr) -> Reply {
+        let admission = match self.admit(request.headers(), request.uri().query()) {
+            Ok(admission) => admission,
+            Err(denied) => return self.refuse(turn_away(&denied)),
+        };
+        let publisher = match admission.as_ref().map(Admission::publisher).transpose() {
+            Ok(publisher) => publisher,
+            Err(denied) => return self.refuse(turn_away(&denied)),
+        };
         if self.outlet.is_refusing() {
             return self.refuse(reply::overloaded());
         }
@@ -81,15 +95,38 @@ impl Intake {
             Ok(body) => body,
             Err(error) => return self.refuse(reply::unread(&error)),
         };
-        let taken = match self.rules.read(&head.headers, head.uri.query(), &body) {
+        let mut taken = match self.rules.read(&head.headers, head.uri.query(), &body) {
             Ok(taken) => taken,
             Err(refusal) => return self.refuse(reply::refused(&refusal)),
         };
         // The batch holds copies of what it needs; a verdict may take a while.
         drop((head, body));
+        if let Some(publisher) = &publisher {
+            taken.keep(|event_type| publisher.covers(event_type));
+            if let (true, Some(refused)) = (taken.is_single, taken.refused.first()) {
+                return self.refuse(reply::one(refused));
+            }
+        }
+        let events = taken.batch.len();
+        if let Err(wait) = self.guard.charge(publisher.as_ref(), address, events) {
+            return self.refuse(reply::too_much(wait));
+        }
         // From here on the pipeline's account is charged.
         drop(lease);
         self.hand_over(taken).await
+    }
+
+    /// What the publisher shows, where it must show something.
+    fn admit(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Option<Admission>, Denied> {
+        let Some(hub) = &self.guard.access else { return Ok(None) };
+        let mut admission = Admission::new(Arc::clone(hub));
+        let pairs = query.map(|query| form_urlencoded::parse(query.as_bytes()));
+        let named = pairs.into_iter().flatten().find(|(name, _)| name == "token");
+        let token: Option<Cow<'_, str>> = named.map(|(_, token)| token);
+        if let Some(token) = bearer(headers, token.as_deref()) {
+            admission.show(token)?;
+        }
+        Ok(Some(admission))
     }
 
     async fn hand_over(&self, taken: Taken) -> Reply {

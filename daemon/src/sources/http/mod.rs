@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use toml::Spanned;
 
 use self::attributes::Attributes;
 use self::cors::Cors;
@@ -26,6 +27,7 @@ use self::request::Rules;
 use crate::ack::AckMode;
 use crate::component::{BuildContext, BuildError, Health, RunError, Source};
 use crate::net::BodyLimits;
+use crate::sources::guard::{Guard, Rate};
 use crate::tasks::Stop;
 use crate::template::Template;
 use crate::units::{Size, Time};
@@ -41,6 +43,12 @@ pub struct Config {
     /// Origins whose pages may publish, such as `https://shop.example.com`; `*` means all. Pages
     /// of the listener's own origin always may. Empty by default: no other site's page may.
     pub cors: Vec<String>,
+    /// The hub whose tokens publishers must show; their claim `publish` lists types of events.
+    /// Absent means that everybody may publish.
+    pub access: Option<Spanned<String>>,
+    /// What one publisher may publish, as in `{ events = 100, per = "1s" }`: the user of its token,
+    /// or whoever has its address. Absent means as much as there is room for.
+    pub rate: Option<Spanned<Rate>>,
     /// What a publisher waits for: `settled`, `routed` or `accepted`. Absent means the default of
     /// the pipeline, which depends on its sinks.
     pub ack: Option<AckMode>,
@@ -71,6 +79,8 @@ impl Default for Config {
             path: String::new(),
             listener: None,
             cors: Vec::new(),
+            access: None,
+            rate: None,
             ack: None,
             ack_timeout: Time(Duration::from_secs(10)),
             max_body: Size(1 << 20),
@@ -116,6 +126,7 @@ impl Source for Http {
         let intake = Arc::new(Intake {
             rules,
             cors: Cors::new(&config.cors)?,
+            guard: Guard::new(config.access.as_ref(), config.rate.as_ref(), cx)?,
             limits: BodyLimits {
                 bytes_max: config.max_body.0,
                 decompressed_max: config.max_decompressed.0,
@@ -124,7 +135,7 @@ impl Source for Http {
             },
             ack: config.ack,
             ack_timeout: config.ack_timeout.0,
-            outlet: cx.outlet(),
+            outlet: cx.outlet().for_waiting(config.ack_timeout.0),
             counts: Counts::of(&health),
         });
         cx.mount(config.listener.as_deref(), &config.path, Arc::clone(&intake) as _)?;

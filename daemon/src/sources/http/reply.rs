@@ -4,6 +4,8 @@
 //! and problem JSON for a request that failed as a whole go out. None of them says `no-store`:
 //! browsers then never give back what a page may keep in flight while it is closed.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use hyper::StatusCode;
 use hyper::header::{
@@ -15,6 +17,7 @@ use super::request::Refused;
 use crate::ack::{Answer, Code, Refusal};
 use crate::event::Texts;
 use crate::net::{BodyError, ENCODINGS, Reply, problem, status_of};
+use crate::sources::guard;
 
 /// What a result of an event without trouble takes, roughly.
 const RESULT_LEN: usize = 64;
@@ -69,6 +72,21 @@ pub(super) fn batch(ids: &Texts, answers: &[Answer], refused: &[Refused]) -> Rep
 pub(super) fn refused(refusal: &Refusal) -> Reply {
     let status = status_of(refusal.code);
     with_pause(problem(status, refusal.code.name(), &refusal.message), is_retryable(status))
+}
+
+/// The reply for one event that was refused before it entered the pipeline.
+pub(super) fn one(refused: &Refused) -> Reply {
+    let mut body = Vec::with_capacity(RESULT_LEN);
+    refused.answer.write_result(refused.id.as_deref(), &mut body);
+    results(status(&refused.answer), body)
+}
+
+/// The reply to a publisher that is beyond its rate, and may be in it again after `wait`.
+pub(super) fn too_much(wait: Duration) -> Reply {
+    let mut reply = refused(&guard::too_much(wait));
+    let seconds = wait.as_secs() + 1 + fastrand::u64(..=1);
+    reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    reply
 }
 
 /// The reply for a request whose body could not be read.

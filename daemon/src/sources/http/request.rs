@@ -17,6 +17,7 @@ use crate::event::encode::is_json;
 use crate::event::id::{IdBuffer, ulid};
 use crate::event::json::{self, JsonError};
 use crate::event::{Batch, Draft};
+use crate::sources::guard::forbidden;
 use crate::units::now_micros;
 
 /// The type of an event that says nothing else.
@@ -49,6 +50,32 @@ pub(super) struct Taken {
     pub(super) refused: Vec<Refused>,
     /// Whether the request is one event, as opposed to a batch that may hold one.
     pub(super) is_single: bool,
+}
+
+impl Taken {
+    /// Refuses the events whose types are not `covered`.
+    pub(super) fn keep(&mut self, covered: impl Fn(&str) -> bool) {
+        let rows = 0..u32::try_from(self.batch.len()).expect("a request is bounded");
+        let is_kept = |row: &u32| covered(self.batch.event(*row as usize).event_type());
+        let (kept, others): (Vec<u32>, Vec<u32>) = rows.partition(is_kept);
+        if others.is_empty() {
+            return;
+        }
+        // Rows fill the places that malformed events leave.
+        let mut places = (0..).filter(|place| !self.refused.iter().any(|it| it.place == *place));
+        let mut place_of = Vec::with_capacity(self.batch.len());
+        place_of.extend(places.by_ref().take(self.batch.len()));
+        for row in others {
+            let id = self.batch.ids.get(row as usize).to_owned();
+            let answer = Answer::refused(forbidden(self.batch.event(row as usize).event_type()));
+            let place = place_of[row as usize];
+            self.refused.push(Refused { place, id: Some(id), answer });
+        }
+        self.refused.sort_by_key(|refused| refused.place);
+        let named = kept.iter().zip(0..).filter(|(row, _)| self.named.contains(row));
+        self.named = named.map(|(_, new)| new).collect();
+        self.batch = self.batch.select(&kept);
+    }
 }
 
 /// An event that is malformed, among others that may not be.

@@ -1,5 +1,6 @@
 //! What sessions of one path share, and how a `pub` frame becomes a batch and its results.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,11 @@ use crate::event::id::{IdBuffer, ulid};
 use crate::event::json;
 use crate::event::{Batch, Draft, Texts};
 use crate::live::{
-    Hub, Intake, Results, SocketLimits, Terms, accept_websocket, check_open, check_origin,
-    start_session,
+    Admission, Denied, Hub, Intake, Publisher, Results, SocketLimits, Terms, accept_websocket,
+    check_open, check_origin, start_session,
 };
 use crate::net::{Endpoint, Peer, ReplyFuture, Request};
+use crate::sources::guard::{Guard, forbidden, too_much};
 use crate::tasks::{Stop, Stopper};
 use crate::units::now_micros;
 
@@ -35,6 +37,7 @@ pub(super) struct Settings {
     pub(super) window: usize,
     pub(super) events_max: usize,
     pub(super) event_max: usize,
+    pub(super) guard: Guard,
     pub(super) outlet: Outlet,
 }
 
@@ -53,11 +56,20 @@ pub(super) struct Gate {
     gone: Stopper,
 }
 
+/// Whoever is at the other end of one session.
+#[derive(Debug)]
+struct Visitor {
+    gate: Arc<Gate>,
+    address: IpAddr,
+}
+
 /// Opens sessions on the path of one generation.
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) gate: Arc<Gate>,
     pub(super) hub: Option<Arc<Hub>>,
+    /// The hub whose tokens count.
+    pub(super) keeper: Option<Arc<Hub>>,
     pub(super) origins: Vec<String>,
     pub(super) limits: SocketLimits,
     pub(super) host: Arc<Host>,
@@ -88,7 +100,7 @@ impl Drop for Lease {
 }
 
 impl Endpoint for Door {
-    fn call(self: Arc<Self>, request: Request, _peer: Peer) -> ReplyFuture {
+    fn call(self: Arc<Self>, request: Request, peer: Peer) -> ReplyFuture {
         let answer = check_origin(request.headers(), &self.origins).and_then(|_origin| {
             if let Some(hub) = &self.hub {
                 check_open(hub)?;
@@ -96,7 +108,11 @@ impl Endpoint for Door {
             let (reply, socket) = accept_websocket(request)?;
             let terms = Terms {
                 hub: self.hub.clone(),
-                intake: Some(Arc::clone(&self.gate) as Arc<dyn Intake>),
+                keeper: self.keeper.clone(),
+                intake: Some(Arc::new(Visitor {
+                    gate: Arc::clone(&self.gate),
+                    address: peer.address.ip(),
+                })),
                 limits: self.limits,
                 goodbye: self.host.goodbye.stop(),
                 gone: Some(self.gate.gone.stop()),
@@ -108,13 +124,18 @@ impl Endpoint for Door {
     }
 }
 
-impl Intake for Gate {
+impl Intake for Visitor {
     fn window(&self) -> usize {
-        self.settings.load().window
+        self.gate.settings.load().window
     }
 
-    fn publish(&self, events: &[&RawValue]) -> Result<Results, Refusal> {
-        let settings = self.settings.load();
+    fn publish(
+        &self,
+        events: &[&RawValue],
+        admission: Option<&Admission>,
+    ) -> Result<Results, Refusal> {
+        let settings = self.gate.settings.load();
+        let publisher = settings.publisher(admission)?;
         if settings.outlet.is_refusing() {
             return Err(Refusal::new(Code::Overloaded, "the daemon holds as much as it may"));
         }
@@ -122,7 +143,9 @@ impl Intake for Gate {
             let message = format!("a frame holds at most {} events", settings.events_max);
             return Err(Refusal::new(Code::TooLarge, message));
         }
-        let Read { batch, named, refused } = settings.read(events);
+        let Read { batch, named, refused } = settings.read(events, publisher.as_ref());
+        let charged = settings.guard.charge(publisher.as_ref(), self.address, batch.len());
+        charged.map_err(too_much)?;
         if batch.is_empty() {
             let results = results(&Texts::default(), &[], refused);
             return Ok(Box::pin(std::future::ready(results)));
@@ -158,11 +181,26 @@ struct Refused {
 }
 
 impl Settings {
-    fn read(&self, events: &[&RawValue]) -> Read {
+    /// Who publishes, where one must show that.
+    fn publisher<'a>(
+        &self,
+        admission: Option<&'a Admission>,
+    ) -> Result<Option<Publisher<'a>>, Refusal> {
+        if self.guard.access.is_none() {
+            return Ok(None);
+        }
+        let shown = admission.map_or(Err(Denied::Missing), Admission::publisher);
+        shown.map(Some).map_err(|denied| {
+            let code = if denied.is_passing() { Code::Unavailable } else { Code::Unauthorized };
+            Refusal::new(code, denied.to_string())
+        })
+    }
+
+    fn read(&self, events: &[&RawValue], publisher: Option<&Publisher<'_>>) -> Read {
         let mut read = Read::default();
         let arrival = now_micros();
         for (place, event) in events.iter().enumerate() {
-            if let Err((id, refusal)) = self.push(event.get(), arrival, &mut read) {
+            if let Err((id, refusal)) = self.push((event.get(), publisher), arrival, &mut read) {
                 read.refused.push(Refused { place, id, refusal });
             }
         }
@@ -172,7 +210,7 @@ impl Settings {
     /// Reads one event object into `read`.
     fn push(
         &self,
-        text: &str,
+        (text, publisher): (&str, Option<&Publisher<'_>>),
         arrival: u64,
         read: &mut Read,
     ) -> Result<(), (Option<String>, Refusal)> {
@@ -186,6 +224,11 @@ impl Settings {
             let id = spelled.id.as_deref().map(str::to_owned);
             return Err((id, Refusal::new(Code::TooLarge, message)));
         }
+        let event_type = spelled.event_type.as_deref().unwrap_or(DEFAULT_TYPE);
+        if publisher.is_some_and(|publisher| !publisher.covers(event_type)) {
+            let id = spelled.id.as_deref().map(str::to_owned);
+            return Err((id, forbidden(event_type)));
+        }
         let extensions: Vec<(&str, &str)> =
             spelled.extensions.iter().map(|(name, value)| (&**name, &**value)).collect();
         let mut buffer = IdBuffer::default();
@@ -196,7 +239,7 @@ impl Settings {
         read.batch.push(&Draft {
             id: id.unwrap_or_else(|| ulid(arrival, &mut buffer)),
             source: spelled.source.as_deref().unwrap_or(&self.source),
-            event_type: spelled.event_type.as_deref().unwrap_or(DEFAULT_TYPE),
+            event_type,
             subject: spelled.subject.as_deref(),
             content_type: spelled.media_type(),
             time: spelled.time.unwrap_or(arrival),

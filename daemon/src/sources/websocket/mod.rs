@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use toml::Spanned;
 
 use self::intake::{Door, Lease, Settings};
 use crate::ack::AckMode;
 use crate::component::{BuildContext, BuildError, DEFAULT_LISTENER, RunError, Source};
 use crate::live::SocketLimits;
+use crate::sources::guard::{Guard, Rate};
 use crate::tasks::Stop;
 use crate::units::{Size, Time};
 
@@ -30,6 +32,12 @@ pub struct Config {
     pub listener: Option<String>,
     /// The hub that one may subscribe to on the same socket; absent means none.
     pub hub: Option<String>,
+    /// The hub whose tokens publishers must show, in `hello`; their claim `publish` lists types of
+    /// events. If there is a `hub`, it is this one. Absent means that everybody may publish.
+    pub access: Option<Spanned<String>>,
+    /// What one publisher may publish, as in `{ events = 100, per = "1s" }`: the user of its token,
+    /// or whoever has its address. Absent means as much as there is room for.
+    pub rate: Option<Spanned<Rate>>,
     /// What a publisher waits for: `settled`, `routed` or `accepted`. Absent means the default of
     /// the pipeline, which depends on its sinks.
     pub ack: Option<AckMode>,
@@ -56,6 +64,8 @@ impl Default for Config {
             path: String::new(),
             listener: None,
             hub: None,
+            access: None,
+            rate: None,
             ack: None,
             ack_timeout: Time(Duration::from_secs(10)),
             window: 64,
@@ -92,6 +102,15 @@ impl Source for WebSocket {
         }
         super::review(config.ack, cx);
         let hub = config.hub.as_deref().map(|name| cx.hub(name)).transpose()?;
+        if let (Some(hub), Some(access)) = (&config.hub, &config.access)
+            && hub != access.get_ref()
+        {
+            let message = "one socket shows the tokens of one hub";
+            let help = format!("write `access = \"{hub}\"`, the hub that it may subscribe to");
+            return Err(BuildError::new("W0114", message).help(help).at(access.span()));
+        }
+        let guard = Guard::new(config.access.as_ref(), config.rate.as_ref(), cx)?;
+        let keeper = hub.clone().or_else(|| guard.access.clone());
         let listener = config.listener.as_deref();
         let settings = Arc::new(Settings {
             source: config.path.clone(),
@@ -100,13 +119,15 @@ impl Source for WebSocket {
             window: config.window,
             events_max: config.max_events,
             event_max: config.max_event.0,
-            outlet: cx.outlet(),
+            guard,
+            outlet: cx.outlet().for_waiting(config.ack_timeout.0),
         });
         let key = format!("{}{}", listener.unwrap_or(DEFAULT_LISTENER), config.path);
         let lease = cx.host.lent.borrow(&key, || Lease::new(Arc::clone(&settings), cx.host));
         let door = Arc::new(Door {
             gate: lease.gate(),
             hub,
+            keeper,
             origins: config.origins,
             limits: SocketLimits { read_len: READ_LEN, message_len_max: config.max_frame.0 },
             host: Arc::clone(cx.host),
