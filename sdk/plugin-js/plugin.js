@@ -132,7 +132,7 @@ class Columns {
   field(path, index) {
     const { kinds, texts } = this.#column(path);
     const kind = kinds[index] & ~AMBIGUOUS;
-    if (kind < 4) return [undefined, null, false, true][kind];
+    if (kind < 4 || kind > JSON_TEXT) return [undefined, null, false, true][kind];
     const text = texts.at(index);
     return kind === TEXT ? text : JSON.parse(text);
   }

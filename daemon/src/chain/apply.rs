@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use weir_fields::Wanted;
+
 use super::parcel::Parcel;
-use super::patch::patched;
+use super::patch::{Known, patched};
 use super::{OnError, Step};
 use crate::ack::{Ack, Code, Outcome, Refusal};
 use crate::component::{Failure, FailureKind, Rows, Verdict, Verdicts};
@@ -14,14 +16,21 @@ use crate::event::{Batch, Draft, Event, Found, NONE};
 /// A parcel and the named route it takes.
 type Routed = (Option<String>, Parcel);
 
-/// Settles what ends here and answers what passes, in order, grouped by route.
-pub(super) fn apply(step: &Step, mut parcel: Parcel, mut verdicts: Verdicts) -> Vec<Routed> {
+/// Settles what ends here and answers what passes, in order, grouped by route. `wanted` are the
+/// fields that were looked for.
+pub(super) fn apply(
+    step: &Step,
+    (mut parcel, wanted): (Parcel, &mut Wanted),
+    mut verdicts: Verdicts,
+) -> Vec<Routed> {
     if verdicts.verdicts.contains(&Verdict::Patch) {
-        let batch = Arc::make_mut(&mut parcel.delivery.batch);
-        batch.data = patched(&batch.data, &mut verdicts);
-        let changed = verdicts.verdicts.iter().enumerate();
-        let changed = changed.filter(|(_, verdict)| **verdict == Verdict::Patch);
-        changed.for_each(|(row, _)| parcel.found.forget(row));
+        let batch = &mut parcel.delivery.batch;
+        let known = Known { wanted, found: &mut parcel.found };
+        let data = patched(&batch.data, &mut verdicts, known);
+        match Arc::get_mut(batch) {
+            Some(batch) => batch.data = data,
+            None => *batch = Arc::new(batch.with_data(data)),
+        }
     }
     let passes = |verdict: &Verdict| matches!(verdict, Verdict::Keep | Verdict::Patch);
     if verdicts.verdicts.iter().all(passes) {

@@ -286,7 +286,7 @@ impl Chain {
 
     fn apply(&mut self, index: usize, parcel: Parcel, verdicts: Verdicts, failed_runs: &mut usize) {
         let step = &self.steps[index];
-        let routed = apply::apply(step, parcel, verdicts);
+        let routed = apply::apply(step, (parcel, &mut self.wanted), verdicts);
         for (route, parcel) in routed {
             let links = &self.steps[index].links;
             let targets = match route {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use weir_fields::Wanted;
 
-use super::patch::patched;
+use super::patch::{Known, patched};
 use super::wanted;
 use crate::component::{Transform, TransformError, Verdict, Verdicts};
 use crate::event::{Batch, Blobs, Fields, Found};
@@ -50,10 +50,9 @@ impl<T: Transform> Solo<T> {
             found.look(&self.wanted, batch);
         }
         let mut verdicts = self.transform.transform(batch, &Fields::new(&found, &self.slots))?;
-        let patched = verdicts
-            .verdicts
-            .contains(&Verdict::Patch)
-            .then(|| patched(&batch.data, &mut verdicts));
+        let is_patched = verdicts.verdicts.contains(&Verdict::Patch);
+        let known = Known { wanted: &mut self.wanted, found: &mut found };
+        let patched = is_patched.then(|| patched(&batch.data, &mut verdicts, known));
         Ok(Judged { verdicts, patched })
     }
 }

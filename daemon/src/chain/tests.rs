@@ -242,12 +242,15 @@ fn patches_change_the_text_and_later_steps_see_it() {
     ];
     let (mut chain, mut inlets) = chain(steps, 1);
     let data = ["[]", r#"{ "user":{"id":"a"} }"#, "keep", "poison", "{", r#"{"seen":7}"#];
-    let (receipt, delivery) = publish(&account, &data);
-    chain.process(delivery);
-    let passed = take(&mut inlets[0]);
-    assert_eq!(passed, [r#"{ "user":{"id":"a"},"seen":"a" }"#, "keep", r#"{"seen":""}"#]);
-    let expected = [FILTERED, DELIVERED, DELIVERED, REJECTED, REJECTED, DELIVERED];
-    assert_eq!(outcomes(&receipt), expected);
+    // From the second time on it is known what is changed, and found with what is read.
+    for _ in 0..3 {
+        let (receipt, delivery) = publish(&account, &data);
+        chain.process(delivery);
+        let passed = take(&mut inlets[0]);
+        assert_eq!(passed, [r#"{ "user":{"id":"a"},"seen":"a" }"#, "keep", r#"{"seen":""}"#]);
+        let expected = [FILTERED, DELIVERED, DELIVERED, REJECTED, REJECTED, DELIVERED];
+        assert_eq!(outcomes(&receipt), expected);
+    }
 }
 
 #[test]

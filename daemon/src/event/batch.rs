@@ -74,6 +74,23 @@ impl Batch {
             + self.extensions.as_ref().map_or(0, |extensions| extensions.values.text.len())
     }
 
+    /// The same events with other payloads.
+    #[must_use]
+    pub fn with_data(&self, data: Blobs) -> Self {
+        Self {
+            data,
+            dictionary: self.dictionary.clone(),
+            ids: self.ids.clone(),
+            sources: self.sources.clone(),
+            types: self.types.clone(),
+            subjects: self.subjects.clone(),
+            content_types: self.content_types.clone(),
+            times: self.times.clone(),
+            arrivals: self.arrivals.clone(),
+            extensions: self.extensions.clone(),
+        }
+    }
+
     /// Appends one event.
     pub fn push(&mut self, draft: &Draft<'_>) {
         let rows = self.len();

@@ -65,6 +65,11 @@ impl Blobs {
     /// Appends one item.
     pub fn push(&mut self, item: &[u8]) {
         self.bytes.extend_from_slice(item);
+        self.end_item();
+    }
+
+    /// Makes one item of the bytes that were appended since the last one.
+    pub fn end_item(&mut self) {
         self.ends.push(end(self.bytes.len()));
     }
 

@@ -38,6 +38,11 @@ pub struct Column {
 }
 
 impl Found {
+    /// Whether nobody looked yet.
+    pub fn is_empty(&self) -> bool {
+        self.is_known.is_empty()
+    }
+
     /// Looks for all that is `wanted` in the events of `batch` where that is not known.
     pub fn look(&mut self, wanted: &Wanted, batch: &Batch) {
         if self.is_known.len() != batch.len() || self.slots != wanted.len() {
@@ -68,7 +73,13 @@ impl Found {
         picked
     }
 
-    /// Says that the data of `row` was changed.
+    /// The places in `row`, if they are known for as many as `slots`.
+    pub fn places_mut(&mut self, row: usize, slots: usize) -> Option<&mut [Place]> {
+        let is_known = self.slots == slots && self.is_known.get(row) == Some(&true);
+        is_known.then(|| &mut self.places[row * slots..][..slots])
+    }
+
+    /// Says that the data of `row` was changed, who knows where.
     pub fn forget(&mut self, row: usize) {
         if let Some(is_known) = self.is_known.get_mut(row) {
             *is_known = false;
@@ -105,7 +116,7 @@ impl<'a> Fields<'a> {
             let place = &found.places[row * found.slots + slot];
             let flag = if place.is_ambiguous { AMBIGUOUS } else { 0 };
             column.kinds.push(number(place.kind) | flag);
-            if !matches!(place.kind, Kind::Absent | Kind::Null | Kind::False | Kind::True) {
+            if place.has_text() {
                 let text = std::str::from_utf8(batch.data.get(row));
                 place.write(text.expect("fields are found in text"), &mut column.values.text);
             }
@@ -124,5 +135,6 @@ fn number(kind: Kind) -> u8 {
         Kind::Number => 4,
         Kind::Text | Kind::EscapedText => 5,
         Kind::Json => 6,
+        Kind::NotJson => 7,
     }
 }

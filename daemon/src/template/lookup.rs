@@ -58,7 +58,7 @@ impl Lookup {
             return false;
         };
         match place.kind {
-            Kind::Absent | Kind::Null | Kind::Json => return false,
+            Kind::Absent | Kind::Null | Kind::Json | Kind::NotJson => return false,
             Kind::False => out.push_str("false"),
             Kind::True => out.push_str("true"),
             Kind::Number | Kind::Text | Kind::EscapedText => {

@@ -89,18 +89,19 @@ impl Plugin for Enrich {
         let keys: Vec<_> = batch.events().map(|event| self.config.key.of(&event)).collect();
         let found = self.table.find(keys.iter().filter_map(|key| key.as_ref().ok()?.as_deref()));
         let mut next = 0;
-        for (event, key) in batch.events().zip(keys) {
-            let action = match key {
-                Ok(Some(_)) => {
-                    next += 1;
-                    self.action(&event, found.get(next - 1))
+        for key in keys {
+            let is_asked = matches!(key, Ok(Some(_)));
+            next += usize::from(is_asked);
+            let value = if is_asked { found.get(next - 1) } else { None };
+            match (key, value) {
+                (Err(failure), _) => verdicts.fail(failure),
+                (_, Some(value)) => {
+                    verdicts.patch_with(|changes| changes.set_json(&self.config.into, value));
                 }
-                Ok(None) => self.missing(),
-                Err(failure) => Err(failure),
-            };
-            match action {
-                Ok(action) => verdicts.act(action),
-                Err(failure) => verdicts.fail(failure),
+                (_, None) => match self.missing() {
+                    Ok(action) => verdicts.act(action),
+                    Err(failure) => verdicts.fail(failure),
+                },
             }
         }
         Ok(())

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -58,8 +59,8 @@ impl Key {
     ///
     /// # Errors
     /// If the key is too long, which blames the event.
-    pub fn of(&self, event: &Event<'_>) -> Result<Option<String>, Failure> {
-        let mut key = String::new();
+    pub fn of<'a>(&self, event: &Event<'a>) -> Result<Option<Cow<'a, str>>, Failure> {
+        let mut key = Cow::Borrowed("");
         let mut fields = 0;
         for (index, part) in self.0.iter().enumerate() {
             let text = match part {
@@ -74,10 +75,13 @@ impl Key {
                 }
             };
             let Some(text) = text else { return Ok(None) };
-            if index > 0 {
+            if index == 0 {
+                key = Cow::Borrowed(text);
+            } else {
+                let key = key.to_mut();
                 key.push(SEPARATOR);
+                key.push_str(text);
             }
-            key.push_str(text);
         }
         if key.len() > LEN_MAX {
             let message = format!("the key has {} bytes, more than {LEN_MAX}", key.len());

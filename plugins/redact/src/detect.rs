@@ -5,8 +5,6 @@ use std::ops::Range;
 
 use serde::Deserialize;
 
-/// All detectors.
-const ALL: &[Detector] = &[Detector::Email, Detector::Card, Detector::Ipv4, Detector::Ipv6];
 /// How many digits a card number has.
 const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
 /// How many digits each group of a card number has, but for the last.
@@ -33,12 +31,7 @@ pub(crate) struct Found {
 pub(crate) fn find(detectors: &[Detector], text: &str) -> Vec<Found> {
     let mut found = Vec::new();
     for detector in detectors {
-        let spans = match detector {
-            Detector::Email => emails(text),
-            Detector::Card => cards(text),
-            Detector::Ipv4 => ipv4s(text),
-            Detector::Ipv6 => ipv6s(text),
-        };
+        let spans = detector.spans(text);
         found.extend(spans.into_iter().map(|span| Found { detector: *detector, span }));
     }
     found.sort_by_key(|found| (found.span.start, usize::MAX - found.span.end));
@@ -55,8 +48,38 @@ pub(crate) fn find(detectors: &[Detector], text: &str) -> Vec<Found> {
 
 /// The detector that recognises `text` as a whole.
 pub(crate) fn whole(text: &str) -> Option<Detector> {
-    let found = find(ALL, text);
-    found.first().filter(|found| found.span == (0..text.len())).map(|found| found.detector)
+    // By its bytes only one of them can recognise it, if any.
+    let (mut may_be_card, mut may_be_ipv4, mut may_be_ipv6) = (true, true, false);
+    for byte in text.bytes() {
+        match byte {
+            b'@' => return is_email(text).then_some(Detector::Email),
+            b'0'..=b'9' => {}
+            b' ' | b'-' => may_be_ipv4 = false,
+            b'.' => may_be_card = false,
+            _ => {
+                (may_be_card, may_be_ipv4) = (false, false);
+                may_be_ipv6 |= byte == b':';
+            }
+        }
+    }
+    let likely = match (may_be_card, may_be_ipv4) {
+        (true, _) => Detector::Card,
+        (false, true) => Detector::Ipv4,
+        (false, false) if may_be_ipv6 => Detector::Ipv6,
+        (false, false) => return None,
+    };
+    likely.spans(text).contains(&(0..text.len())).then_some(likely)
+}
+
+impl Detector {
+    fn spans(self, text: &str) -> Vec<Range<usize>> {
+        match self {
+            Self::Email => emails(text),
+            Self::Card => cards(text),
+            Self::Ipv4 => ipv4s(text),
+            Self::Ipv6 => ipv6s(text),
+        }
+    }
 }
 
 fn emails(text: &str) -> Vec<Range<usize>> {
@@ -69,10 +92,7 @@ fn emails(text: &str) -> Vec<Range<usize>> {
         let domain = text[at + 1..].trim_start_matches(is_domain);
         let domain = &text[at + 1..text.len() - domain.len()];
         let domain = domain.trim_end_matches(['.', '-']);
-        let is_host = domain.rsplit_once('.').is_some_and(|(host, top)| {
-            !host.is_empty() && top.chars().count() >= 2 && top.chars().all(char::is_alphabetic)
-        });
-        if !local.is_empty() && is_host {
+        if !local.is_empty() && is_host(domain) {
             from = at + 1 + domain.len();
             spans.push(at - local.len()..from);
         }
@@ -80,12 +100,73 @@ fn emails(text: &str) -> Vec<Range<usize>> {
     spans
 }
 
+/// Whether `emails` would find the whole text.
+fn is_email(text: &str) -> bool {
+    let Some(at) = text.bytes().position(|byte| byte == b'@') else { return false };
+    let (local, domain) = (&text[..at], &text[at + 1..]);
+    let is_local = !local.is_empty() && !local.starts_with('.') && is_all(local, LOCAL);
+    is_local && is_all(domain, DOMAIN) && is_host(domain)
+}
+
+/// Whether a domain ends in a name such as `.com`.
+fn is_host(domain: &str) -> bool {
+    let dot = domain.bytes().rposition(|byte| byte == b'.');
+    dot.is_some_and(|dot| {
+        let top = &domain[dot + 1..];
+        dot > 0 && top.chars().nth(1).is_some() && is_all(top, TOP)
+    })
+}
+
+/// What of the first 128 characters may be in the parts of an address, a bit for each part.
+const ADDRESS: [u8; 128] = {
+    let mut table = [0; 128];
+    let mut at = 0;
+    while at < 128 {
+        let byte = at as u8;
+        if byte.is_ascii_alphanumeric() {
+            table[at] = LOCAL | DOMAIN;
+        }
+        if byte.is_ascii_alphabetic() {
+            table[at] |= TOP;
+        }
+        at += 1;
+    }
+    let (others, mut at) = (b"!#$%&'*+/=?^_`{|}~.-", 0);
+    while at < others.len() {
+        table[others[at] as usize] |= LOCAL;
+        at += 1;
+    }
+    table[b'.' as usize] |= DOMAIN;
+    table[b'-' as usize] |= DOMAIN;
+    table
+};
+const LOCAL: u8 = 1;
+const DOMAIN: u8 = 2;
+const TOP: u8 = 4;
+
 fn is_local(character: char) -> bool {
-    character.is_alphanumeric() || "!#$%&'*+/=?^_`{|}~.-".contains(character)
+    is_part(character, LOCAL)
 }
 
 fn is_domain(character: char) -> bool {
-    character.is_alphanumeric() || character == '.' || character == '-'
+    is_part(character, DOMAIN)
+}
+
+fn is_part(character: char, part: u8) -> bool {
+    let known = ADDRESS.get(character as usize).map(|parts| parts & part != 0);
+    known.unwrap_or_else(|| match part {
+        TOP => character.is_alphabetic(),
+        _ => character.is_alphanumeric(),
+    })
+}
+
+/// Whether all of `text` may be in this part of an address.
+fn is_all(text: &str, part: u8) -> bool {
+    let is_fit = |byte: &u8| ADDRESS.get(usize::from(*byte)).is_some_and(|it| it & part != 0);
+    match text.as_bytes().iter().position(|byte| !is_fit(byte)) {
+        None => true,
+        Some(at) => text.as_bytes()[at] >= 128 && text[at..].chars().all(|it| is_part(it, part)),
+    }
 }
 
 fn cards(text: &str) -> Vec<Range<usize>> {

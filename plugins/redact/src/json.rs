@@ -136,13 +136,13 @@ impl Walk<'_> {
             return Fate::Stays;
         }
         let content = if value.starts_with('"') { unescaped(value) } else { value.into() };
-        match self.rules.replacer.field(&content) {
-            Some(with) => {
-                self.edits.push(Edit { span, with: quoted(&with) });
-                Fate::Stays
-            }
-            None => Fate::Removed,
+        if self.rules.replacer.removes() {
+            return Fate::Removed;
         }
+        let mut with = String::new();
+        self.rules.replacer.field(&content, &mut with);
+        self.edits.push(Edit { span, with: quoted(&with) });
+        Fate::Stays
     }
 
     fn string(&mut self, span: Range<usize>) {

@@ -54,7 +54,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use weir_plugin::{Action, Event, Failure, Field, Patch, Plugin, Step, Value};
+use weir_plugin::{Action, Batch, Event, Failure, Field, Plugin, Step, Value, Verdicts};
 
 use crate::detect::Detector;
 use crate::path::Path;
@@ -65,8 +65,6 @@ const SALT_MIN: usize = 8;
 
 /// What is wrong with data that nobody could look into.
 const NOT_JSON: &str = "data says that it is JSON, but is not";
-/// The path of the whole document.
-const DOCUMENT: &str = "$";
 
 /// What a pipeline file may say.
 #[derive(Debug, Default, Deserialize)]
@@ -89,7 +87,7 @@ struct Salt(String);
 /// What one step redacts, and how.
 #[derive(Debug)]
 pub struct Redact {
-    /// Where the daemon finds all that is to be redacted; without, the text itself is walked.
+    /// What the daemon finds, if that is all that is to be redacted; else the text is walked.
     plain: Option<Vec<String>>,
     fields: Vec<Path>,
     detectors: Vec<Detector>,
@@ -124,20 +122,27 @@ impl Plugin for Redact {
     }
 
     fn fields(&self) -> Vec<String> {
-        let plain = self.plain.iter().flatten().cloned();
-        // Whether the data is JSON is seen by whether there is a document.
-        let document = self.plain.iter().map(|_| DOCUMENT.to_owned());
-        plain.chain(document).collect()
+        self.plain.clone().unwrap_or_default()
     }
 
-    fn needs_data(&self) -> bool {
-        true
+    fn transform_batch(
+        &mut self,
+        batch: Batch<'_>,
+        verdicts: &mut Verdicts<'_>,
+    ) -> Result<(), String> {
+        for event in batch.events() {
+            match &self.plain {
+                Some(plain) => self.redact_fields(&event, plain, verdicts),
+                None => match self.transform(&event) {
+                    Ok(action) => verdicts.act(action),
+                    Err(failure) => verdicts.fail(failure),
+                },
+            }
+        }
+        Ok(())
     }
 
     fn transform(&mut self, event: &Event<'_>) -> Result<Action, Failure> {
-        if let Some(plain) = &self.plain {
-            return self.redact_fields(event, plain);
-        }
         let edits = match std::str::from_utf8(event.data()) {
             Ok(text) if text.trim_ascii().is_empty() => Vec::new(),
             Ok(text) if is_json(text) => json::edits(text, self),
@@ -156,41 +161,41 @@ impl Plugin for Redact {
 
 impl Redact {
     /// Redacts fields that the daemon found.
-    fn redact_fields(&self, event: &Event<'_>, plain: &[String]) -> Result<Action, Failure> {
-        if !event.field_at(plain.len()).is_present() {
-            let is_broken =
-                claims_json(event.content_type()) && !event.data().trim_ascii().is_empty();
-            return if is_broken { Err(Failure::invalid(NOT_JSON)) } else { Ok(Action::Keep) };
+    fn redact_fields(&self, event: &Event<'_>, plain: &[String], verdicts: &mut Verdicts<'_>) {
+        if event.is_not_json() && claims_json(event.content_type()) {
+            return verdicts.fail(Failure::invalid(NOT_JSON));
         }
-        let mut patch = Patch::default();
-        for (index, path) in plain.iter().enumerate() {
-            let content = match event.field_at(index) {
-                // What an earlier one of two equal keys holds would stay in the text.
-                Field::Absent if event.is_ambiguous_at(index) => {
-                    patch = patch.remove(path);
-                    continue;
+        verdicts.patch_with(|changes| {
+            for (index, path) in plain.iter().enumerate() {
+                let content = match event.field_at(index) {
+                    // What an earlier one of two equal keys holds would stay in the text.
+                    Field::Absent if event.is_ambiguous_at(index) => {
+                        changes.remove(path);
+                        continue;
+                    }
+                    Field::Null if event.is_ambiguous_at(index) => {
+                        changes.set(path, Value::null());
+                        continue;
+                    }
+                    Field::Absent | Field::Null => continue,
+                    Field::Bool(true) => "true",
+                    Field::Bool(false) => "false",
+                    Field::Number(text) | Field::Text(text) | Field::Json(text) => text,
+                };
+                if self.replacer.removes() {
+                    changes.remove(path);
+                } else {
+                    changes.write_text(path, |out| self.replacer.field(content, out));
                 }
-                Field::Null if event.is_ambiguous_at(index) => {
-                    patch = patch.set(path, Value::null());
-                    continue;
-                }
-                Field::Absent | Field::Null => continue,
-                Field::Bool(true) => "true",
-                Field::Bool(false) => "false",
-                Field::Number(text) | Field::Text(text) | Field::Json(text) => text,
-            };
-            patch = match self.replacer.field(content) {
-                Some(with) => patch.set(path, with),
-                None => patch.remove(path),
-            };
-        }
-        Ok(if patch.is_empty() { Action::Keep } else { patch.into() })
+            }
+        });
     }
 
     /// What the detectors find in `text`, as edits of it.
     fn detected(&self, text: &str) -> Vec<Edit> {
         let found = detect::find(&self.detectors, text).into_iter().map(|found| {
-            let with = self.replacer.part(found.detector, &text[found.span.clone()]);
+            let mut with = String::new();
+            self.replacer.part(found.detector, &text[found.span.clone()], &mut with);
             Edit { span: found.span, with }
         });
         found.collect()

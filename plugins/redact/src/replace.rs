@@ -43,23 +43,28 @@ impl Replacer {
     }
 
     /// For a part of a text.
-    pub(crate) fn part(&self, detector: Detector, found: &str) -> String {
+    pub(crate) fn part(&self, detector: Detector, found: &str, out: &mut String) {
         match self.action {
-            Replacement::Mask => mask(detector, found),
-            Replacement::Hash => self.hash(found),
-            Replacement::Remove => String::new(),
+            Replacement::Mask => mask(detector, found, out),
+            Replacement::Hash => self.hash(found, out),
+            Replacement::Remove => {}
         }
     }
 
-    /// For a whole field; `None` if it is to go.
-    pub(crate) fn field(&self, content: &str) -> Option<String> {
+    /// Whether whole fields are taken away.
+    pub(crate) fn removes(&self) -> bool {
+        self.action == Replacement::Remove
+    }
+
+    /// For a whole field that stays.
+    pub(crate) fn field(&self, content: &str, out: &mut String) {
         match self.action {
-            Replacement::Mask => {
-                let detector = detect::whole(content);
-                Some(detector.map_or_else(|| MASK.to_owned(), |it| mask(it, content)))
-            }
-            Replacement::Hash => Some(self.hash(content)),
-            Replacement::Remove => None,
+            Replacement::Mask => match detect::whole(content) {
+                Some(detector) => mask(detector, content, out),
+                None => out.push_str(MASK),
+            },
+            Replacement::Hash => self.hash(content, out),
+            Replacement::Remove => {}
         }
     }
 
@@ -68,22 +73,22 @@ impl Replacer {
         if !detectors.contains(&Detector::Card) || detect::whole(number) != Some(Detector::Card) {
             return None;
         }
-        Some(match self.action {
-            Replacement::Remove => "null".to_owned(),
-            Replacement::Mask | Replacement::Hash => {
-                format!("\"{}\"", self.part(Detector::Card, number))
-            }
-        })
+        if self.action == Replacement::Remove {
+            return Some("null".to_owned());
+        }
+        let mut quoted = "\"".to_owned();
+        self.part(Detector::Card, number, &mut quoted);
+        quoted.push('"');
+        Some(quoted)
     }
 
-    fn hash(&self, value: &str) -> String {
+    fn hash(&self, value: &str, out: &mut String) {
         let digest = self.salted.clone().chain_update(value).finalize();
-        digest[..HASH_BYTES].iter().fold(String::new(), |mut hash, byte| {
+        for byte in &digest[..HASH_BYTES] {
             for half in [byte >> 4, byte & 0xf] {
-                hash.push(char::from_digit(half.into(), 16).expect("half a byte is one digit"));
+                out.push(char::from_digit(half.into(), 16).expect("half a byte is one digit"));
             }
-            hash
-        })
+        }
     }
 }
 
@@ -93,31 +98,39 @@ impl fmt::Debug for Replacer {
     }
 }
 
-fn mask(detector: Detector, found: &str) -> String {
+fn mask(detector: Detector, found: &str, out: &mut String) {
     match detector {
         Detector::Email => {
-            let (local, domain) = found.rsplit_once('@').unwrap_or((found, ""));
-            let is_long = local.chars().count() >= LOCAL_SHOWN_MIN;
-            let first = local.chars().next().filter(|_| is_long);
-            format!("{}{MASK}@{domain}", first.map(String::from).unwrap_or_default())
+            let at = found.bytes().rposition(|byte| byte == b'@').unwrap_or(found.len());
+            let (local, domain) = found.split_at(at);
+            if local.chars().nth(LOCAL_SHOWN_MIN - 1).is_some() {
+                out.extend(local.chars().next());
+            }
+            out.push_str(MASK);
+            out.push_str(domain);
         }
         Detector::Card => {
             let digits = found.chars().filter(char::is_ascii_digit).count();
             let mut passed = 0;
-            let masked = found.chars().map(|character| {
+            out.extend(found.chars().map(|character| {
                 passed += usize::from(character.is_ascii_digit());
                 let is_hidden = character.is_ascii_digit() && passed + CARD_SHOWN <= digits;
                 if is_hidden { '*' } else { character }
-            });
-            masked.collect()
+            }));
         }
         Detector::Ipv4 => {
-            let network: Vec<&str> = found.split('.').take(2).collect();
-            format!("{}.*.*", network.join("."))
+            for part in found.split('.').take(2) {
+                out.push_str(part);
+                out.push('.');
+            }
+            out.push_str("*.*");
         }
         Detector::Ipv6 => {
-            let network: Vec<&str> = found.split(':').take(2).collect();
-            format!("{}:*", network.join(":"))
+            for part in found.split(':').take(2) {
+                out.push_str(part);
+                out.push(':');
+            }
+            out.push('*');
         }
     }
 }

@@ -23,6 +23,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use keyed::{Key, Span};
 use serde::Deserialize;
 use weir_plugin::{Action, Event, Failure, Plugin, Row, Step, kv};
@@ -74,7 +76,7 @@ impl Plugin for Throttle {
     fn transform(&mut self, event: &Event<'_>) -> Result<Action, Failure> {
         let Config { key, events, per, over } = &self.config;
         let key = match key {
-            None => ALL.to_owned(),
+            None => Cow::Borrowed(ALL),
             Some(key) => match key.of(event)? {
                 Some(key) => key,
                 None => return Ok(Action::Keep),

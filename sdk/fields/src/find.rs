@@ -38,6 +38,8 @@ pub enum Kind {
     EscapedText,
     /// It is an array or an object.
     Json,
+    /// There is no such field, for the text as a whole is not JSON, nor blank.
+    NotJson,
 }
 
 /// Where a field is in its text.
@@ -48,11 +50,17 @@ pub struct Place {
     /// Whether an object on the way to it names its key more than once, so that another reader
     /// may see another value.
     pub is_ambiguous: bool,
-    start: u32,
-    end: u32,
+    /// Where it starts; a string behind its quote.
+    pub(crate) start: u32,
+    pub(crate) end: u32,
 }
 
 impl Place {
+    /// Whether its kind does not say it all.
+    pub fn has_text(&self) -> bool {
+        matches!(self.kind, Kind::Number | Kind::Text | Kind::EscapedText | Kind::Json)
+    }
+
     /// Appends the field: the text of a string, the JSON of a number, an array or an object,
     /// nothing for what its kind says already.
     ///
@@ -61,7 +69,7 @@ impl Place {
     pub fn write(&self, text: &str, out: &mut String) {
         let span = || &text[self.start as usize..self.end as usize];
         match self.kind {
-            Kind::Absent | Kind::Null | Kind::False | Kind::True => {}
+            Kind::Absent | Kind::Null | Kind::False | Kind::True | Kind::NotJson => {}
             Kind::Number | Kind::Text | Kind::Json => out.push_str(span()),
             Kind::EscapedText => push_unescaped(span(), out),
         }
@@ -94,24 +102,32 @@ impl Wanted {
         self.paths.is_empty()
     }
 
-    /// Fills `places`, one for each slot, all of them absent where `data` is not JSON.
+    /// The paths, by their slots.
+    pub(crate) fn paths(&self) -> &[Path] {
+        &self.paths
+    }
+
+    /// Fills `places`, one for each slot. Where `data` is not JSON all of them are
+    /// [`Kind::NotJson`], or absent where it is blank.
     ///
     /// # Panics
     /// If `places` has not as many entries as there are slots.
     pub fn find(&self, data: &[u8], places: &mut [Place]) {
         assert_eq!(places.len(), self.len(), "a place for each slot");
         places.fill(Place::default());
-        let Ok(text) = std::str::from_utf8(data) else { return };
-        // A text whose ends do not fit the places is beyond what any edge lets through.
-        if u32::try_from(text.len()).is_err() {
-            return;
+        if self.walk(data, places).is_none() && !data.trim_ascii().is_empty() {
+            places.fill(Place { kind: Kind::NotJson, ..Place::default() });
         }
+    }
+
+    fn walk(&self, data: &[u8], places: &mut [Place]) -> Option<()> {
+        let text = std::str::from_utf8(data).ok()?;
+        // A text whose ends do not fit the places is beyond what any edge lets through.
+        u32::try_from(text.len()).ok()?;
         let mut walk = Walk { text, scanner: Scanner::new(text), places };
         walk.scanner.skip_space();
-        let walked = walk.value(&self.root, 0).and_then(|()| walk.scanner.end());
-        if walked.is_none() {
-            places.fill(Place::default());
-        }
+        walk.value(&self.root, 0)?;
+        walk.scanner.end()
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! - [`Path`] names a field: `user.plan`, `items[0].sku`, `user["odd.key"]`, `$` for everything.
 //! - [`Wanted`] holds the paths to look for and finds all of them in one walk.
+//! - [`Splicer`] changes fields that were found, without another walk, where that can be done.
 //! - [`Plan`] holds the paths to change and writes the changed text; all else keeps its bytes.
 //!
 //! Where an object names a key twice, the last one counts, as in every browser. Nesting deeper
@@ -15,6 +16,7 @@ mod find;
 mod path;
 mod patch;
 mod scan;
+mod splice;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -23,6 +25,7 @@ pub use find::{Kind, Place, Wanted};
 pub use patch::{PatchError, Plan, Value};
 pub use path::{Path, PathError, Segment};
 pub use scan::{DEPTH_MAX, is_json, is_number};
+pub use splice::{Splicer, Target};
 pub use text::{push_quoted, push_unescaped};
 
 /// How many fields can be looked for, or changed, at once.

@@ -143,7 +143,7 @@ impl Node {
 }
 
 impl Value<'_> {
-    fn push(self, out: &mut String) {
+    pub(crate) fn push(self, out: &mut String) {
         match self {
             Self::Remove | Self::Null => out.push_str("null"),
             Self::Bool(is_true) => out.push_str(if is_true { "true" } else { "false" }),

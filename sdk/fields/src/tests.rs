@@ -1,6 +1,6 @@
 //! Fields found and changed, compared with what `serde_json` would find.
 
-use crate::{Kind, PatchError, Path, Place, Plan, Value, Wanted, is_json, is_number};
+use crate::{Kind, PatchError, Path, Place, Plan, Splicer, Value, Wanted, is_json, is_number};
 
 fn path(text: &str) -> Path {
     text.parse().unwrap()
@@ -120,15 +120,16 @@ fn what_is_not_json_has_no_fields() {
         "{\"a\":1,\"b\":{]}",
         "{\"a\":1,\"b\":[[]}",
     ] {
-        assert_eq!(find(data, "a").0, Kind::Absent, "{data}");
+        let kind = if data.trim().is_empty() { Kind::Absent } else { Kind::NotJson };
+        assert_eq!(find(data, "a").0, kind, "{data}");
         assert!(!is_json(data), "{data}");
         assert_eq!(patch(data, &[("b", Value::Null)]), Err(PatchError::NotJson), "{data}");
     }
-    assert_eq!(look(b"{\"a\":1,\"b\":\"\xff\"}", "a").0.kind, Kind::Absent);
+    assert_eq!(look(b"{\"a\":1,\"b\":\"\xff\"}", "a").0.kind, Kind::NotJson);
     let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
     assert_eq!(find(&nested(127), "a").0, Kind::Json);
-    assert_eq!(find(&nested(128), "a").0, Kind::Absent);
-    assert_eq!(find(&"[".repeat(100_000), "a").0, Kind::Absent);
+    assert_eq!(find(&nested(128), "a").0, Kind::NotJson);
+    assert_eq!(find(&"[".repeat(100_000), "a").0, Kind::NotJson);
     assert!(is_number("-0.5E+10") && !is_number("1 ") && !is_number("") && !is_number("0x1"));
 }
 
@@ -199,4 +200,100 @@ fn a_change_without_a_place_is_named() {
     assert_eq!(patch("{}", &[("[0]", Value::Null)]), Err(PatchError::NoPlace(0)));
     assert_eq!(patch("{}", &[("a[1]", Value::Null)]), Err(PatchError::NoPlace(0)));
     assert_eq!(patch(r#"{"a":1}"#, &[("a.c", Value::Remove)]).unwrap(), r#"{"a":1}"#);
+}
+
+/// The same by places that were found before, `read` and what is changed; nothing if that needs a
+/// walk. The places are then those that would be found in the new text.
+fn splice(data: &str, read: &[&str], changes: &[(&str, Value<'_>)]) -> Option<String> {
+    let mut wanted = Wanted::default();
+    for text in read {
+        wanted.slot(&path(text));
+    }
+    let mut target = |text: &str| wanted.target(&path(text), 64);
+    // Once to have the slots, once to see what is inside of what.
+    changes.iter().for_each(|(text, _)| drop(target(text)));
+    let targets: Vec<_> = changes.iter().map(|(text, _)| target(text)).collect();
+    let mut places = vec![Place::default(); wanted.len()];
+    wanted.find(data.as_bytes(), &mut places);
+    let mut out = b"before".to_vec();
+    let made = targets.iter().zip(changes).map(|(target, (_, value))| (target.as_ref(), *value));
+    let is_done = Splicer::default().splice(data.as_bytes(), &mut places, made, &mut out);
+    let text = String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned();
+    if !is_done {
+        assert_eq!(text, "", "nothing is done by halves");
+        return None;
+    }
+    let mut again = vec![Place::default(); wanted.len()];
+    wanted.find(text.as_bytes(), &mut again);
+    assert_eq!(places, again, "{text}");
+    Some(text)
+}
+
+#[test]
+fn a_change_at_a_known_place_is_what_a_walk_makes() {
+    let texts = [
+        r#"{"user":{"id":7,"email":"a\n@b","plan":"pro"},"total":12.5,"l":[1,{"x":2}],"z":null}"#,
+        " { \"user\" : { } , \"total\" : true , \"z\": \"\" , \"l\": [ ] } ",
+        r#"{"z":[{}],"total":{"user":1},"user":{"email":null,"plan":{"id":1}}}"#,
+        r#"{"user":null,"user":{"email":1},"total":1,"total":2}"#,
+        r#"{"user":"text","to\u0074al":5}"#,
+        "{}",
+        "[]",
+        "7",
+        "{",
+        "",
+    ];
+    let values = [
+        Value::Remove,
+        Value::Null,
+        Value::Bool(true),
+        Value::Text(""),
+        Value::Text("a \"quoted\" text"),
+        Value::Json("-1.5e3"),
+        Value::Json(r#"{"deep":[1,2,{"x":"y"}]}"#),
+        Value::Json(" [1] "),
+    ];
+    let paths = ["user.email", "total", "z", "user.new", "l[1].x", "l[0]", "user", "other"];
+    let reads = [&[][..], &["total", "user.plan"], &["user", "l[1]", "z", "$"], &["user.email.x"]];
+    let mut made = 0;
+    let mut compare = |data: &str, changes: &[(&str, Value<'_>)]| {
+        for text in reads.iter().filter_map(|read| splice(data, read, changes)) {
+            assert_eq!(Ok(text), patch(data, changes), "{data} {changes:?}");
+            made += 1;
+        }
+    };
+    for (at, first) in paths.iter().enumerate() {
+        for (index, value) in values.iter().enumerate() {
+            let second = (paths[(at + index) % paths.len()], values[(at + 3) % values.len()]);
+            for data in texts {
+                compare(data, &[(*first, *value)]);
+                compare(data, &[(*first, *value), second]);
+            }
+        }
+    }
+    assert!(made > 500, "many changes are made so, {made} were");
+}
+
+#[test]
+fn changes_at_known_places_keep_all_other_bytes() {
+    let data = "{ \"user\": { \"id\" : 1 } ,\n \"total\" :2, \"list\":[] }";
+    let (text, one) = (Value::Text("x"), Value::Json("1"));
+    let spliced = splice(data, &["list"], &[("total", text), ("user.plan", one)]).unwrap();
+    assert_eq!(
+        spliced,
+        "{ \"user\": { \"id\" : 1,\"plan\":1 } ,\n \"total\" :\"x\", \"list\":[] }"
+    );
+    for changes in [
+        [("user", one), ("user.id", one)],
+        [("total", one), ("total", text)],
+        [("a", one), ("b", one)],
+        [("none.a", one), ("total", one)],
+        [("list[0]", one), ("total", one)],
+    ] {
+        assert_eq!(splice(data, &[], &changes), None, "{changes:?} needs a walk");
+    }
+    let mut full = Wanted::default();
+    full.slot(&path("a"));
+    assert!(full.target(&path("b"), 2).is_none(), "one place is left, two are needed");
+    assert!(full.target(&path("a"), 2).is_some());
 }

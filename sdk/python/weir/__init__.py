@@ -168,6 +168,8 @@ class Event:
         kind = column.kinds[self._index] & ~_AMBIGUOUS
         if kind < 4:
             return (default, None, False, True)[kind]
+        if kind > _JSON:
+            return default
         text = values[_part(column.ends, self._index)].decode()
         return text if kind == _TEXT else json.loads(text)
 

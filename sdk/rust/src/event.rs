@@ -15,6 +15,9 @@ pub(crate) const NONE: u32 = u32::MAX;
 /// The bit of a kind that marks a key that is named more than once.
 const AMBIGUOUS: u8 = 0x80;
 
+/// The kind of every field of data that is not JSON.
+const NOT_JSON: u8 = 7;
+
 /// The events that arrive together, in order.
 #[derive(Clone, Copy)]
 pub struct Batch<'a> {
@@ -166,6 +169,14 @@ impl<'a> Event<'a> {
     /// If the plugin names fewer.
     pub fn is_ambiguous_at(&self, index: usize) -> bool {
         self.columns.fields[index].kinds[self.index] & AMBIGUOUS != 0
+    }
+
+    /// Whether there is data and it is not JSON, so that all fields are absent.
+    ///
+    /// # Panics
+    /// If the plugin names no field.
+    pub fn is_not_json(&self) -> bool {
+        self.columns.fields[0].kinds[self.index] == NOT_JSON
     }
 
     fn position(&self, path: &str) -> usize {

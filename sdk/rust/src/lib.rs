@@ -208,7 +208,7 @@ mod verdicts;
 pub use action::{Action, Failure, FailureKind, Row};
 pub use event::{Batch, Event};
 pub use field::Field;
-pub use patch::{Patch, Value};
+pub use patch::{Changes, Patch, Value};
 pub use plugin::{NoConfig, Plugin, Step};
 pub use verdicts::Verdicts;
 

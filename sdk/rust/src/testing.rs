@@ -309,6 +309,7 @@ fn found(fields: &[String], events: &[Draft]) -> Result<Vec<types::Column>, Stri
                 Kind::Number => 4,
                 Kind::Text | Kind::EscapedText => 5,
                 Kind::Json => 6,
+                Kind::NotJson => 7,
             };
             column.kinds.push(kind | u8::from(places[0].is_ambiguous) << 7);
             places[0].write(&String::from_utf8_lossy(&event.data), &mut column.values);

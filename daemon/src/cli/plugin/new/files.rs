@@ -43,6 +43,7 @@ const RUST: &[File] = &[
     file("weir/fields/src/patch.rs", include_str!("../../../../../sdk/fields/src/patch.rs")),
     file("weir/fields/src/path.rs", include_str!("../../../../../sdk/fields/src/path.rs")),
     file("weir/fields/src/scan.rs", include_str!("../../../../../sdk/fields/src/scan.rs")),
+    file("weir/fields/src/splice.rs", include_str!("../../../../../sdk/fields/src/splice.rs")),
     file("weir/fields/src/text.rs", include_str!("../../../../../sdk/fields/src/text.rs")),
     file("weir/rust/Cargo.toml", include_str!("../../../../../sdk/templates/rust/sdk.toml.txt")),
     file("weir/rust/src/action.rs", include_str!("../../../../../sdk/rust/src/action.rs")),
