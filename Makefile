@@ -53,6 +53,7 @@ lint:
 	cargo deny --manifest-path plugins/Cargo.toml --config .deny.toml check --hide-inclusion-graph licenses bans sources
 
 bench: plugins rabbitmq
+	$(call need,command -v nats-server,nats-server)
 	cargo build --release --workspace --bins
 	ulimit -n $$(ulimit -Hn) && target/release/weir-bench
 

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use weir_harness::Weir;
+use weir_harness::audience::{Audience, Dialect};
 use weir_harness::broker::Broker;
-use weir_harness::load::{self, Audience, Dialect, Load};
+use weir_harness::load::{self, Load};
 use weir_harness::process::cpu;
 
 const DURATION: Duration = Duration::from_secs(5);
@@ -70,7 +71,7 @@ pub(crate) async fn run() {
 async fn measure(all: &[Weir], events: u64, rate: f64) -> (f64, Load) {
     let mut audiences = Vec::new();
     for weir in all {
-        let dialect = Dialect::websocket("main", "**");
+        let dialect = Dialect::websocket("main", &["**"]);
         audiences.push(Audience::open(weir.public, 1, &dialect, MARK).await);
     }
     let mark = char::from(MARK);

@@ -50,7 +50,12 @@ impl Connection {
     pub async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: BytesMut::with_capacity(4096) })
+        Ok(Self::over(stream))
+    }
+
+    /// A connection over a socket that is connected already.
+    pub fn over(stream: TcpStream) -> Self {
+        Self { stream, buffer: BytesMut::with_capacity(4096) }
     }
 
     /// Sends a request and reads the whole reply.

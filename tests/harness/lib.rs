@@ -1,7 +1,7 @@
 //! What the end-to-end tests and the measurements share.
 //!
 //! [`Weir`] runs the real binary on a directory of its own, [`Reply`] and [`Subscriber`] are the
-//! two ends that an application sees, [`load`] is many of them at once, and [`process`] is what
+//! two ends that an application sees, [`load`] and [`audience`] are many of them at once, and [`process`] is what
 //! the kernel says about a running process.
 //!
 //! ```ignore
@@ -13,6 +13,7 @@
 //! ```
 
 pub mod artifacts;
+pub mod audience;
 pub mod broker;
 pub mod directory;
 pub mod endurance;

@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest, http::HeaderValue};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use crate::audience::narrow;
 use crate::http::{Connection, request};
 use crate::wait::within;
 
@@ -53,6 +54,16 @@ impl Subscriber {
     /// Opens a WebSocket at `path` and waits for its welcome.
     pub async fn websocket(address: SocketAddr, path: &str) -> Self {
         let stream = TcpStream::connect(address).await.expect("the listener accepts");
+        Self::upgrade(stream, address, path).await
+    }
+
+    /// A WebSocket for which the kernel keeps little: what is not read soon stays with the daemon.
+    pub async fn narrow_websocket(address: SocketAddr, path: &str) -> Self {
+        let stream = narrow(address).await.expect("the listener accepts");
+        Self::upgrade(stream, address, path).await
+    }
+
+    async fn upgrade(stream: TcpStream, address: SocketAddr, path: &str) -> Self {
         stream.set_nodelay(true).expect("a fresh socket");
         let mut request = format!("ws://{address}{path}").into_client_request().expect("a URL");
         let protocol = HeaderValue::from_static("weir.v1");

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use crate::load::{Audience, Dialect};
+use crate::audience::{Audience, Dialect};
 use crate::{Connection, Subscriber, within};
 
 /// Answers each request on one connection with the next of `replies`, byte by byte.
@@ -111,7 +111,7 @@ async fn a_frame_may_hold_many_objects() {
     assert_eq!(page.next().await, None);
     assert_eq!(page.close_code(), Some(1012));
 
-    let audience = Audience::open(address, 1, &Dialect::websocket("main", "a"), b'~').await;
+    let audience = Audience::open(address, 1, &Dialect::websocket("main", &["a"]), b'~').await;
     audience.receives(2).await;
     audience.leave().await;
 }

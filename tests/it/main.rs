@@ -27,6 +27,7 @@ mod rabbitmq_source;
 mod readme;
 mod reload;
 mod shutdown;
+mod slow;
 mod spool;
 mod sse_resume;
 mod tidy;
