@@ -67,6 +67,14 @@ async fn users_come_and_go_once_however_many_connections_they_have() {
     bob.expect("{}").await;
     assert_eq!(enter(&mut again, "room.1").await, both);
     assert_eq!(bob.frame("join").await["user"], "ann");
+
+    // One may go and still listen; whoever only subscribes once more stays.
+    again.sub(&["room.1"], &json!({})).await;
+    again.sub(&["room.1"], &json!({"presence": false})).await;
+    assert_eq!(bob.frame("leave").await["user"], "ann");
+    weir.publish("/in?type=room.1", "{}").await.accepted();
+    again.expect("{}").await;
+    bob.expect("{}").await;
     weir.stop().await.clean();
 }
 

@@ -123,6 +123,11 @@ impl Subscription {
         Ok(members)
     }
 
+    /// Is no longer a member of `channels`.
+    pub(super) fn withdraw(&mut self, channels: &[Pattern]) {
+        self.leave(|own| channels.iter().any(|channel| channel.as_str() == own));
+    }
+
     fn leave(&mut self, mut is_left: impl FnMut(&str) -> bool) {
         let limits = self.hub.settings().queue;
         for (channel, user) in self.present.extract_if(.., |(channel, _)| is_left(channel)) {
@@ -133,7 +138,7 @@ impl Subscription {
     /// Ends the subscription to `patterns`. To be called once all there is was taken: what only
     /// these patterns still had to bring is dropped.
     pub fn part(&mut self, patterns: &[Pattern]) {
-        self.leave(|channel| patterns.iter().any(|pattern| pattern.as_str() == channel));
+        self.withdraw(patterns);
         self.hub.part(&self.subscriber, &mut self.filter, patterns);
         self.replays.retain_mut(|replay| replay.drop_patterns(patterns));
     }

@@ -1,4 +1,5 @@
 // The whole client: publishes and subscribes.
+import { createPresence, type Enter } from './presence.js';
 import { createPublisher, type Publisher, type PublisherEvents, type PublisherOptions } from './publish.js';
 import {
   createSubscriber, type Gap, type Message, type Start, type Subscriber, type SubscriberEvents, type SubscriberOptions,
@@ -6,6 +7,7 @@ import {
 
 export { createPublisher, createSubscriber };
 export { WeirError } from './error.js';
+export type { Change, Enter, Member, Presence } from './presence.js';
 export type { Consent, PublishOptions, PublishResult, QueueStore } from './publish.js';
 export type { State, Subscription } from './subscribe.js';
 export type {
@@ -19,8 +21,10 @@ export interface ClientOptions extends SubscriberOptions, Omit<PublisherOptions,
 
 type Events = PublisherEvents & SubscriberEvents;
 
-export interface Client<E, C> extends Omit<Publisher<E>, 'on'>, Omit<Subscriber<C>, 'on' | 'close'> {
+export interface Client<E, C> extends Omit<Publisher<E>, 'on'>, Omit<Subscriber<C>, 'on' | 'close' | 'send'> {
   on<K extends keyof Events>(name: K, handler: (value: Events[K]) => void): () => void;
+  /** Goes onto a channel as the user whom the token names, and learns who else is there. */
+  presence: Enter;
   /** The events of a channel, to loop over. Whoever falls behind by `most` loses the oldest, with a `gap`. */
   messages<N extends (keyof C & string) | (string & {})>(
     channel: N, options?: Start & { signal?: AbortSignal; most?: number },
@@ -51,6 +55,7 @@ export function createClient<E = Record<string, any>, C = Record<string, any>>(
       return publisher?.queued ?? 0;
     },
     subscribe: subscriber.subscribe,
+    presence: createPresence(subscriber),
     publish: (...event) => publishing().publish(...event),
     flush: async () => publisher?.flush() ?? 0,
     setConsent: (consent) => publisher?.setConsent(consent),

@@ -1,8 +1,9 @@
 // Hooks for React 18 and later.
 import {
-  createContext, createElement, useContext, useEffect, useRef, useSyncExternalStore, type ReactElement, type ReactNode,
+  createContext, createElement, useContext, useEffect, useRef, useState, useSyncExternalStore, type ReactElement,
+  type ReactNode,
 } from 'react';
-import type { Client, Message, Start } from './index.js';
+import type { Client, Member, Message, Start } from './index.js';
 import type { State } from './subscribe.js';
 
 const Context = createContext<Client<any, any> | undefined>(undefined);
@@ -39,6 +40,18 @@ export function useChannel<D = any>(
     if (channel === null) return;
     return client.subscribe(channel, (message) => latest.current(message), { since, last }).unsubscribe;
   }, [client, channel, since, last]);
+}
+
+/** Goes onto `channel` as the user whom the token names; answers who is there. `null` goes nowhere. */
+export function useMembers<I = any>(channel: string | null): Member<I>[] {
+  const client = useWeir();
+  const [members, setMembers] = useState<Member<I>[]>([]);
+  useEffect(() => {
+    setMembers([]);
+    if (channel === null) return;
+    return client.presence<I>(channel, (change) => setMembers(change.members)).leave;
+  }, [client, channel]);
+  return members;
 }
 
 /** The client's `publish`. */

@@ -6,6 +6,7 @@ import { createSite, jitter, type SiteOptions } from './site.js';
 import { get, overSocket, overStream, type Frame, type Link } from './transport.js';
 
 export { WeirError };
+export type { Frame };
 
 /** An event as subscribers get it: its CloudEvents attributes, its channel and its cursor. */
 export interface Message<D = unknown> {
@@ -43,6 +44,8 @@ export interface SubscriberEvents {
   state: State;
   gap: Gap;
   error: WeirError;
+  /** Whatever the daemon says, as it comes; for what is built on top. */
+  frame: Frame;
 }
 
 /** Where to start: after a cursor, or with the newest events of the history. Live by default. */
@@ -73,6 +76,8 @@ export interface Subscriber<C> {
   ): Subscription;
   on: Emitter<SubscriberEvents>['on'];
   readonly state: State;
+  /** Sends a frame, if there is a WebSocket that is connected; for what is built on top. */
+  send?(frame: Frame): void;
   close(): void;
 }
 
@@ -91,14 +96,17 @@ interface Sub {
   done: (error?: WeirError) => void;
 }
 
-const WELCOME_TIMEOUT = 8_000;
-const FIRST_PAUSE = 2_000;
-const PAUSE_MAX = 20_000;
-const IDLE_TIMEOUT = 5_000;
-/** How long a connection may be silent, in milliseconds for each second between two pings. */
-const PATIENCE = 1_600;
-/** When a WebSocket is tried again while SSE works. */
-const SOCKET_AGAIN = 300_000;
+/** Times in milliseconds. An enumeration, because a bundle holds the numbers alone. */
+const enum Millis {
+  Welcome = 8_000,
+  FirstPause = 2_000,
+  PauseMax = 20_000,
+  Idle = 5_000,
+  /** How long a connection may be silent, for each second between two pings. */
+  Patience = 1_600,
+  /** When a WebSocket is tried again while SSE works. */
+  SocketAgain = 300_000,
+}
 
 export function createSubscriber<C = Record<string, any>>(options: SubscriberOptions = {}): Subscriber<C> {
   const site = createSite(options);
@@ -148,14 +156,14 @@ export function createSubscriber<C = Record<string, any>>(options: SubscriberOpt
     else if (state.status == 'connecting') socketFailures++;
     end();
     emit('error', error);
-    if (error.retryable) return wait(error.after || after || jitter(attempt++, FIRST_PAUSE, PAUSE_MAX), error);
+    if (error.retryable) return wait(error.after || after || jitter(attempt++, Millis.FirstPause, Millis.PauseMax), error);
     for (const sub of subs) drop(sub, error);
     stop('closed', error);
   };
   const drop = (sub: Sub, error?: WeirError) => {
     subs.delete(sub);
     sub.done(error);
-    if (!subs.size) idle = setTimeout(stop, ref === undefined ? 0 : IDLE_TIMEOUT, 'idle');
+    if (!subs.size) idle = setTimeout(stop, ref === undefined ? 0 : Millis.Idle, 'idle');
   };
   const listen = () => {
     clearTimeout(watch);
@@ -169,14 +177,14 @@ export function createSubscriber<C = Record<string, any>>(options: SubscriberOpt
     const isMine = () => connection == link;
     const link: Link = Object.assign(new AbortController(), { ask, onFrame: (frame: Frame) => isMine() && obey(frame) });
     connection = link;
-    patience = WELCOME_TIMEOUT;
+    patience = Millis.Welcome;
     after = 0;
     listen();
     if (Socket && transport == 'sse') {
       upgrade = setTimeout(() => {
         socketFailures = 1;
         connect();
-      }, SOCKET_AGAIN);
+      }, Millis.SocketAgain);
     }
     Promise.all([...subs].map((sub) => load(sub, link)))
       .then(() => (transport == 'ws' ? overSocket(Socket, site, path, link) : overStream(site, path, link)))
@@ -206,7 +214,8 @@ export function createSubscriber<C = Record<string, any>>(options: SubscriberOpt
     const { type, cursor } = frame;
     const asked = () => [...subs].filter((sub) => sub.ref === frame.ref);
     listen();
-    if (type == 'welcome') patience = frame.ping * PATIENCE;
+    emit('frame', frame);
+    if (type == 'welcome') patience = frame.ping * Millis.Patience;
     if (type == 'event') reach(cursor, messageOf(frame));
     if (type == 'ping') {
       connection!.send?.({ type: 'pong' });
@@ -291,6 +300,7 @@ export function createSubscriber<C = Record<string, any>>(options: SubscriberOpt
     get state() {
       return state;
     },
+    send: (frame) => connection?.send?.(frame),
     subscribe(channel, handler, { since, last } = {}) {
       let done!: Sub['done'];
       const ready = new Promise<void>((resolve, reject) => {

@@ -2,7 +2,7 @@
 import {
   inject, onScopeDispose, provide, shallowRef, toValue, watch, type InjectionKey, type MaybeRefOrGetter, type ShallowRef,
 } from 'vue';
-import type { Client, Message, Start } from './index.js';
+import type { Client, Member, Message, Start } from './index.js';
 import type { State } from './subscribe.js';
 
 const KEY: InjectionKey<Client<any, any>> = Symbol('weir');
@@ -34,4 +34,16 @@ export function useChannel<D = any>(
   watch(() => toValue(channel), (name, _, onCleanup) => {
     if (name !== null) onCleanup(client.subscribe(name, handler, start).unsubscribe);
   }, { immediate: true });
+}
+
+/** Goes onto `channel` as the user whom the token names; answers who is there. `null` goes nowhere. */
+export function useMembers<I = any>(
+  channel: MaybeRefOrGetter<string | null>, client: Client<any, any> = useWeir(),
+): Readonly<ShallowRef<Member<I>[]>> {
+  const members = shallowRef<Member<I>[]>([]);
+  watch(() => toValue(channel), (name, _, onCleanup) => {
+    members.value = [];
+    if (name !== null) onCleanup(client.presence<I>(name, (change) => (members.value = change.members)).leave);
+  }, { immediate: true });
+  return members;
 }

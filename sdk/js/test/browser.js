@@ -40,7 +40,9 @@ before(async () => {
   await once(server, 'listening');
   site = `http://127.0.0.1:${server.address().port}`;
   const ignoreDefaultArgs = ['--disable-back-forward-cache'];
-  browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'], ignoreDefaultArgs });
+  // A page that a test makes up has no address, and may not connect to this machine otherwise.
+  const args = ['--no-sandbox', '--disable-features=LocalNetworkAccessChecks'];
+  browser = await chromium.launch({ executablePath: CHROMIUM, args, ignoreDefaultArgs });
 });
 after(async () => {
   await browser?.close();

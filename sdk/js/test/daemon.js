@@ -1,7 +1,7 @@
 // A real daemon for the tests, and ways to make its network bad.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createHmac } from 'node:crypto';
 import http from 'node:http';
 import net from 'node:net';
@@ -48,20 +48,28 @@ export const numbers = (count, first = 0) => Array.from({ length: count }, (_, n
 const SECRET = '0123456789abcdef0123456789abcdef';
 export const ACCESS = `access = { jwt = { secret = "${SECRET}" }, anonymous = ["public.*"] }`;
 
-/** A token for `channels`, good for so many seconds. */
-export function tokenFor(channels, seconds) {
+/** A token of `sub` for `channels`, good for so many seconds; others may know `info`. */
+export function tokenFor(channels, seconds, sub = 'ada', info = undefined) {
   const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
   const exp = Date.now() / 1_000 + seconds;
-  const signed = `${part({ alg: 'HS256' })}.${part({ sub: 'ada', channels, exp })}`;
+  const signed = `${part({ alg: 'HS256' })}.${part({ sub, info, channels, exp })}`;
   return `${signed}.${createHmac('sha256', SECRET).update(signed).digest('base64url')}`;
 }
 
-/** A daemon at a port of its own, with a hub that keeps `history` events; `hub` are more settings of it. */
-export async function startDaemon(t, { history = 10_000, hub = '', port } = {}) {
+const example = (path) => readFileSync(new URL(`../examples/${path}`, import.meta.url), 'utf8');
+
+/** The settings and the pipeline of the chat for Pusher clients. */
+export const CHAT = { hub: example('pusher/weir.toml'), pipelines: { chat: example('pusher/pipelines/chat.toml') } };
+
+/**
+ * A daemon at a port of its own, with a hub that keeps `history` events; `hub` are more settings of it, `pipelines` more files
+ * beside the one that takes events.
+ */
+export async function startDaemon(t, { history = 10_000, hub = '', pipelines = {}, port } = {}) {
   port ??= await freePort();
   const dir = mkdtempSync(join(tmpdir(), 'weir-js-'));
   mkdirSync(join(dir, 'pipelines'));
-  writeFileSync(join(dir, 'pipelines/events.toml'), PIPELINE);
+  for (const [name, text] of Object.entries({ events: PIPELINE, ...pipelines })) writeFileSync(join(dir, `pipelines/${name}.toml`), text);
   writeFileSync(join(dir, 'weir.toml'), `[hub.main]\nhistory = { events = ${history} }\norigins = ["*"]\n${hub}\n`);
   const url = `http://127.0.0.1:${port}`;
   let process;

@@ -4,12 +4,12 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
 import { build } from 'esbuild';
 import { skip, visit } from './browser.js';
-import { startDaemon, until } from './daemon.js';
+import { ACCESS, startDaemon, tokenFor, until } from './daemon.js';
 
 /** A client that counts who subscribes, and where to draw. */
 const SETUP = `
   import { createClient } from '../lib/index.js';
-  const weir = createClient({ url: globalThis.url, source: '/in', interval: 0 });
+  const weir = createClient({ url: globalThis.url, source: '/in', interval: 0, token: globalThis.token });
   globalThis.subscribed = 0;
   const { subscribe } = weir;
   weir.subscribe = (...args) => {
@@ -23,14 +23,15 @@ const SETUP = `
 const REACT = `
   import { createElement as h, StrictMode, useState } from 'react';
   import { createRoot } from 'react-dom/client';
-  import { WeirProvider, useChannel, usePublish, useWeirState } from '../lib/react.js';
+  import { WeirProvider, useChannel, useMembers, usePublish, useWeirState } from '../lib/react.js';
   ${SETUP}
   function App() {
     const [channel, setChannel] = useState('a');
     const [got, setGot] = useState([]);
     const publish = usePublish();
     useChannel(channel, ({ data }) => setGot([...got, data.n]));
-    return h('p', {}, useWeirState().status, ' ', got.join(),
+    const members = useMembers(channel).map(({ user }) => user);
+    return h('p', {}, useWeirState().status, ' ', got.join(), ' ', members.join(),
       h('button', { onClick: () => publish('a', { n: got.length }) }, 'publish'),
       h('button', { onClick: () => setChannel(null) }, 'leave'));
   }
@@ -38,7 +39,7 @@ const REACT = `
 
 const VUE = `
   import { createApp, h, ref } from 'vue';
-  import { provideWeir, useChannel, useWeir, useWeirState } from '../lib/vue.js';
+  import { provideWeir, useChannel, useMembers, useWeir, useWeirState } from '../lib/vue.js';
   ${SETUP}
   const Part = {
     setup() {
@@ -47,7 +48,8 @@ const VUE = `
       const state = useWeirState();
       const { publish } = useWeir();
       useChannel(channel, ({ data }) => got.value.push(data.n));
-      return () => h('p', [state.value.status, ' ', got.value.join(),
+      const members = useMembers(channel);
+      return () => h('p', [state.value.status, ' ', got.value.join(), ' ', members.value.map(({ user }) => user).join(),
         h('button', { onClick: () => publish('a', { n: got.value.length }) }, 'publish'),
         h('button', { onClick: () => (channel.value = null) }, 'leave')]);
     },
@@ -59,20 +61,20 @@ for (const [name, contents] of [['React', REACT], ['Vue', VUE]]) {
     const resolveDir = fileURLToPath(new URL('.', import.meta.url));
     const define = { 'process.env.NODE_ENV': '"development"' };
     const { outputFiles } = await build({ stdin: { contents, resolveDir }, bundle: true, format: 'esm', write: false, define });
-    const daemon = await startDaemon(t);
+    const daemon = await startDaemon(t, { hub: ACCESS });
     const { tab } = await visit(t);
-    await tab.evaluate(`globalThis.url = '${daemon.url}'`);
+    await tab.evaluate(`Object.assign(globalThis, { url: '${daemon.url}', token: '${tokenFor(['a'], 600)}' })`);
     await tab.addScriptTag({ type: 'module', content: outputFiles[0].text });
     const shows = (text) => until(async () => (await tab.textContent('p')).startsWith(text), text);
-    await shows('connected');
+    await shows('connected  ada');
     await tab.click('text=publish');
-    await shows('connected 0');
+    await shows('connected 0 ada');
     await tab.click('text=publish');
-    await shows('connected 0,1publish');
+    await shows('connected 0,1 adapublish');
     assert.equal(await tab.evaluate('subscribed'), 1);
     await tab.click('text=leave');
     await until(() => tab.evaluate('subscribed == 0'));
     // Nobody needs the connection any more.
-    await shows('idle 0,1');
+    await shows('idle 0,1 publish');
   });
 }

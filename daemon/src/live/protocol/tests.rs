@@ -31,7 +31,7 @@ fn commands_are_read() {
     check(
         r#"{"type":"sub","ref":1,"channels":["a","b.*","a"],"last":5,"later":true}"#,
         &expect![[
-            r#"Sub { tag: Tag(Some("1")), patterns: [Pattern { text: "a", is_exact: true }, Pattern { text: "b.*", is_exact: false }], start: Last(5), is_present: false }"#
+            r#"Sub { tag: Tag(Some("1")), patterns: [Pattern { text: "a", is_exact: true }, Pattern { text: "b.*", is_exact: false }], start: Last(5), presence: None }"#
         ]],
     );
     check(

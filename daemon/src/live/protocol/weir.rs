@@ -30,12 +30,13 @@ pub(in crate::live) enum Command<'a> {
     Hello {
         token: Option<Token<'a>>,
     },
-    /// With `is_present` also as a member of these channels, who learns of the others.
+    /// With `presence` also as a member of these channels, who learns of the others, or no longer
+    /// as one. Where nothing is said about it, nothing changes.
     Sub {
         tag: Tag<'a>,
         patterns: Vec<Pattern>,
         start: Start,
-        is_present: bool,
+        presence: Option<bool>,
     },
     Unsub {
         tag: Tag<'a>,
@@ -93,7 +94,7 @@ struct Line<'a> {
     #[serde(default)]
     last: Option<u32>,
     #[serde(default)]
-    presence: bool,
+    presence: Option<bool>,
     #[serde(borrow, default)]
     events: Option<Vec<&'a RawValue>>,
     #[serde(borrow, default)]
@@ -126,7 +127,7 @@ pub(in crate::live) fn parse(line: &str) -> Result<Command<'_>, Refused<'_>> {
             let patterns = patterns(read.channels).map_err(bad)?;
             let start =
                 start(read.since.as_deref(), read.last).map_err(|error| bad(error.into()))?;
-            Ok(Command::Sub { tag, patterns, start, is_present: read.presence })
+            Ok(Command::Sub { tag, patterns, start, presence: read.presence })
         }
         "unsub" => Ok(Command::Unsub { tag, patterns: patterns(read.channels).map_err(bad)? }),
         "pub" => {

@@ -231,11 +231,13 @@ impl Session {
             Command::Pong | Command::Hello { token: None } => {}
             Command::Hello { token: Some(token) } => self.hello(&token.0).await?,
             Command::Ping => weir::write_pong(&mut self.out),
-            Command::Sub { tag, patterns, start, is_present } => {
-                let is_there = self.sub(tag, &patterns, start, is_present);
-                if is_there && is_present {
+            Command::Sub { tag, patterns, start, presence } => {
+                let is_there = self.sub(tag, &patterns, start, presence == Some(true));
+                match presence.filter(|_| is_there) {
                     // What is behind the reply comes behind who is there.
-                    self.attend(tag, &patterns);
+                    Some(true) => self.attend(tag, &patterns),
+                    Some(false) => self.withdraw(&patterns),
+                    None => {}
                 }
             }
             Command::Unsub { tag, patterns } => {
@@ -340,6 +342,13 @@ impl Session {
                     weir::write_error(&refused, &mut self.out);
                 }
             }
+        }
+    }
+
+    /// Takes the other end out of the members of channels, which it still subscribes to.
+    fn withdraw(&mut self, channels: &[Pattern]) {
+        if let Some(subscription) = &mut self.subscription {
+            subscription.withdraw(channels);
         }
     }
 
