@@ -5,10 +5,13 @@
 use std::io::{self, Write, stdout};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::client::{Client, ClientError};
@@ -28,6 +31,12 @@ const FOLDERS: &[&str] = &[log::FOLDER, spool::FOLDER, live::FOLDER];
 
 /// How long a request for what follows may wait, in seconds.
 const WAIT: u64 = 20;
+
+/// How long a daemon that has a file open may take to say so.
+const LISTED_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often it is asked.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Look into journals: what logs, spools and hubs keep on the local disk.
 #[derive(Debug, Args)]
@@ -184,6 +193,10 @@ impl Reader {
             }
             let stats = match Volume::open(&path) {
                 Ok(volume) => volume.stats(),
+                Err(StoreError::Locked(_)) if let Some(listed) = self.listed_soon(&name) => {
+                    all.push(listed);
+                    continue;
+                }
                 Err(error) => {
                     warn!(journal = name, %error, "a journal cannot be opened");
                     continue;
@@ -297,7 +310,24 @@ impl Reader {
             return Ok(None);
         }
         let path = self.data_dir.join(format!("{name}.{}", store::EXTENSION));
-        Ok(Some(Volume::open(Path::new(&path))?))
+        match Volume::open(Path::new(&path)) {
+            Err(StoreError::Locked(_)) if self.listed_soon(name).is_some() => Ok(None),
+            opened => Ok(Some(opened?)),
+        }
+    }
+
+    /// A journal that the daemon has opened since it was asked, as one that starts does.
+    fn listed_soon(&self, name: &str) -> Option<Listed> {
+        let deadline = Instant::now() + LISTED_WITHIN;
+        while self.is_served && Instant::now() < deadline {
+            let served: Served = self.client.ask("GET", "/v1/journals").ok()?;
+            let found = served.journals.into_iter().find(|listed| listed.name == name);
+            if found.is_some() {
+                return found;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        None
     }
 
     /// Up to `limit` events from number `from` on, after up to `wait` seconds.
