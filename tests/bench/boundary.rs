@@ -110,6 +110,7 @@ impl Rig {
             Step {
                 id: ComponentId::new(&pipeline, "step").expect("a plain name"),
                 transform: Box::new(transform),
+                tick: None,
                 on_error: OnError::Reject,
                 rescue: None,
                 links: Links { default: vec![next], routes: Vec::new() },
@@ -118,8 +119,9 @@ impl Rig {
         });
         let first = if last.is_some() { Target::Step(0) } else { Target::Sink(0) };
         let sinks = vec![SinkLink { sender, is_durable: false }];
-        let chain = Chain::new(vec![vec![first]], steps.collect(), sinks);
-        Self { chain, out, account: Arc::new(Account::new(Quota::default())) }
+        let account = Arc::new(Account::new(Quota::default()));
+        let chain = Chain::new(vec![vec![first]], steps.collect(), sinks, Arc::clone(&account));
+        Self { chain, out, account }
     }
 
     fn measure(&mut self, size: usize) -> f64 {

@@ -42,6 +42,12 @@ const MADE: &[Made] = &[
         symlink("gone.toml", link).expect("the temporary directory takes links");
     }),
     ("directory-is-missing", |_| {}),
+    ("tick-without-timer", |directory| {
+        let puppet = fs::read(artifacts::guests().join("puppet.wasm"));
+        directory.put("plugins/dist/puppet.wasm", puppet.expect("the guests are built"));
+        let step = "[[transform]]\nplugin = \"puppet\"\ntick = \"1s\"\n\n[[sink]]";
+        directory.put("pipelines/shop.toml", GOOD.replace("[[sink]]", step));
+    }),
     ("several-files", |directory| {
         directory.put("pipelines/a.toml", GOOD.replace("http", "htpp"));
         directory.put("pipelines/b.toml", GOOD);

@@ -31,4 +31,5 @@ mod slow;
 mod spool;
 mod sse_resume;
 mod tidy;
+mod timer;
 mod zoo;

@@ -53,6 +53,8 @@ pub(super) struct Breaker {
     /// When events are let through again.
     until: Option<Instant>,
     pause: Duration,
+    /// Whether ticks alone opened it.
+    is_by_tick: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -91,6 +93,20 @@ impl Breaker {
         let bad = self.halves[0].bad.saturating_add(self.halves[1].bad);
         let keeps_failing = is_bad && bad >= BAD_MIN && bad > all / 2;
         keeps_failing.then(|| self.open(PAUSE_MIN, now))
+    }
+
+    /// Counts a tick: one that fails is as bad as a delivery that does. A good one says nothing
+    /// about deliveries, so it closes only what a tick has opened.
+    pub(super) fn record_tick(&mut self, is_bad: bool, now: Instant) -> Option<Duration> {
+        if is_bad {
+            let pause = self.record(true, now);
+            self.is_by_tick |= pause.is_some();
+            return pause;
+        }
+        if self.state == State::HalfOpen && self.is_by_tick {
+            *self = Self::default();
+        }
+        None
     }
 
     fn open(&mut self, pause: Duration, now: Instant) -> Duration {

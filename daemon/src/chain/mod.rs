@@ -5,9 +5,11 @@
 
 mod apply;
 mod breaker;
+mod legacy;
 mod parcel;
 mod patch;
 mod solo;
+mod tick;
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +18,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,9 +29,11 @@ use weir_fields::{Path, Wanted};
 
 use self::breaker::Breaker;
 pub use self::breaker::State as BreakerState;
+pub use self::legacy::Legacy;
 use self::parcel::Parcel;
 pub use self::solo::{Judged, Solo};
-use crate::ack::{Code, Outcome, Refusal, Rescue};
+use self::tick::Ticker;
+use crate::ack::{Account, Code, Outcome, Refusal, Rescue};
 use crate::component::{ComponentId, Transform, TransformError, Verdicts};
 use crate::edge::{Delivery, Inlet, SendError, Sender};
 use crate::event::Fields;
@@ -74,6 +79,8 @@ pub struct Step {
     pub id: ComponentId,
     /// What judges.
     pub transform: Box<dyn Transform>,
+    /// How often it is told the time, if it is.
+    pub tick: Option<Duration>,
     /// What happens to events that it cannot judge.
     pub on_error: OnError,
     /// Who keeps events that it cannot judge, if somebody does.
@@ -112,6 +119,12 @@ pub struct StepStats {
     pub condemned: AtomicU64,
     /// Events that failed unseen, because the step is quarantined.
     pub quarantined: AtomicU64,
+    /// How often it was told the time.
+    pub ticks: AtomicU64,
+    /// Events that it emitted then.
+    pub tick_events: AtomicU64,
+    /// Of these, not settled yet.
+    pub tick_held: AtomicU64,
     /// Nanoseconds spent judging.
     pub busy_nanos: AtomicU64,
     /// Touched twice per delivery by the chain and by whoever looks, hence a std mutex.
@@ -134,6 +147,11 @@ impl StepStats {
         breaker.record(is_bad, Instant::now())
     }
 
+    fn record_tick(&self, is_bad: bool) -> Option<Duration> {
+        let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
+        breaker.record_tick(is_bad, Instant::now())
+    }
+
     fn run_failed(&self, reason: &str) {
         self.failed_runs.fetch_add(1, Ordering::Relaxed);
         let place = TransformError::REASONS.iter().position(|known| *known == reason);
@@ -145,6 +163,15 @@ impl StepStats {
     fn judged(&self, events: usize, since: Instant) {
         self.events.fetch_add(events as u64, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
+        self.was_busy(since);
+    }
+
+    fn ticked(&self, since: Instant) {
+        self.ticks.fetch_add(1, Ordering::Relaxed);
+        self.was_busy(since);
+    }
+
+    fn was_busy(&self, since: Instant) {
         let nanos = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
@@ -155,6 +182,9 @@ pub struct Chain {
     entries: Vec<Vec<Target>>,
     steps: Vec<Step>,
     sinks: Vec<SinkLink>,
+    /// The pipeline's books, for events that come into being here.
+    account: Arc<Account>,
+    tickers: Vec<Ticker>,
     /// The fields of JSON data that any step reads.
     wanted: Wanted,
     /// For each step, the slots in `wanted` of what it reads.
@@ -174,11 +204,18 @@ impl fmt::Debug for Chain {
 }
 
 impl Chain {
-    /// A chain whose `entries` say, for each way into the pipeline, who takes the events first.
-    pub fn new(entries: Vec<Vec<Target>>, steps: Vec<Step>, sinks: Vec<SinkLink>) -> Self {
+    /// A chain whose `entries` say, for each way into the pipeline, who takes the events first;
+    /// what the steps emit by themselves is booked in `account`.
+    pub fn new(
+        entries: Vec<Vec<Target>>,
+        steps: Vec<Step>,
+        sinks: Vec<SinkLink>,
+        account: Arc<Account>,
+    ) -> Self {
         let reads: Vec<&[Path]> = steps.iter().map(|step| step.transform.reads()).collect();
         let (wanted, slots) = wanted(&reads);
-        Self { entries, steps, sinks, wanted, slots }
+        let tickers = Ticker::all(&steps);
+        Self { entries, steps, sinks, account, tickers, wanted, slots }
     }
 
     /// Whether it needs a thread of its own.
@@ -186,12 +223,19 @@ impl Chain {
         !self.steps.is_empty()
     }
 
-    /// Works until `input` ends; for a thread of its own.
-    pub fn run_blocking(mut self, input: &mut Inlet) {
-        while let Some(delivery) = input.recv_merged_blocking() {
-            self.process(delivery);
+    /// Works until `input` ends; for a thread of its own. What is not done then is left in
+    /// `legacy`.
+    pub fn run_blocking(mut self, input: &mut Inlet, legacy: &Legacy) {
+        loop {
+            match input.recv_merged_blocking(self.next_tick()) {
+                Poll::Ready(Some(delivery)) => self.process(delivery),
+                Poll::Ready(None) => break,
+                Poll::Pending => {}
+            }
+            self.tick_due();
         }
         self.close();
+        self.bequeath(legacy);
     }
 
     /// Works until `input` ends; for a chain without steps.
@@ -268,7 +312,7 @@ impl Chain {
         let error = match judged {
             Ok(Ok(verdicts)) => return self.apply(index, parcel, verdicts, failed_runs),
             Ok(Err(error)) => error,
-            Err(_) => TransformError { reason: "panic", message: "the host panicked".to_owned() },
+            Err(_) => panicked(),
         };
         step.stats.run_failed(error.reason);
         *failed_runs += 1;
@@ -288,17 +332,23 @@ impl Chain {
         let step = &self.steps[index];
         let routed = apply::apply(step, (parcel, &mut self.wanted), verdicts);
         for (route, parcel) in routed {
-            let links = &self.steps[index].links;
-            let targets = match route {
-                None => links.default.clone(),
-                Some(route) => {
-                    let known = links.routes.iter().find(|(name, _)| *name == route);
-                    known.map(|(_, targets)| targets.clone()).unwrap_or_default()
-                }
-            };
+            let targets = self.targets(index, route.as_deref());
             self.flow(&targets, parcel, failed_runs);
         }
     }
+
+    /// Who takes what step `index` sends on `route`.
+    fn targets(&self, index: usize, route: Option<&str>) -> Vec<Target> {
+        let links = &self.steps[index].links;
+        let Some(route) = route else { return links.default.clone() };
+        let known = links.routes.iter().find(|(name, _)| name == route);
+        known.map(|(_, targets)| targets.clone()).unwrap_or_default()
+    }
+}
+
+/// What a panic of the host counts as.
+fn panicked() -> TransformError {
+    TransformError { reason: "panic", message: "the host panicked".to_owned() }
 }
 
 impl SinkLink {

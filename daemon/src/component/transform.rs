@@ -23,6 +23,15 @@ pub trait Transform: Send + 'static {
     /// event that is to blame is alone.
     fn transform(&mut self, batch: &Batch, fields: &Fields<'_>)
     -> Result<Verdicts, TransformError>;
+
+    /// Tells it the time, in microseconds since the Unix epoch; called between two batches. The
+    /// rows become new events: each has a type, and none an origin.
+    ///
+    /// # Errors
+    /// If it failed; nothing is emitted then.
+    fn tick(&mut self, _now: u64) -> Result<Rows, TransformError> {
+        Ok(Rows::default())
+    }
 }
 
 /// What happens to one event.
@@ -68,10 +77,11 @@ pub struct Patches {
     pub values: Texts,
 }
 
-/// Rows that replace events. An empty column means that each row inherits from its origin.
+/// Rows that replace events, or of a tick. An empty column means that each row inherits from its
+/// origin; a row of a tick has nothing to inherit.
 #[derive(Debug, Default)]
 pub struct Rows {
-    /// The event that each row comes from, non-decreasing.
+    /// The event that each row comes from, non-decreasing; empty for rows of a tick.
     pub origins: Vec<u32>,
     /// New payloads.
     pub data: Blobs,

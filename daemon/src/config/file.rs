@@ -6,6 +6,7 @@ use std::iter;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -145,6 +146,8 @@ struct TransformKeys {
     limits: LimitKeys,
     #[serde(default)]
     grants: Vec<String>,
+    #[serde(default)]
+    tick: Option<Spanned<Time>>,
 }
 
 /// The keys of `limits`.
@@ -282,6 +285,7 @@ impl Reader<'_> {
             on_error: keys.on_error,
             limits: limits(&keys.limits, faults),
             grants: keys.grants,
+            tick: tick(keys.tick.as_ref(), faults),
             inputs,
             span,
         })
@@ -348,6 +352,16 @@ fn refuse_others(table: &mut Table, faults: &mut Vec<BuildError>) {
     unknown_keys(table, &KEYS, faults);
 }
 
+/// How often a plugin is told the time, where the file says so.
+fn tick(key: Option<&Spanned<Time>>, faults: &mut Vec<BuildError>) -> Option<Spanned<Duration>> {
+    let every = key?.get_ref().0;
+    if every < TICK_MIN {
+        let message = format!("a plugin is told the time every {}ms at most", TICK_MIN.as_millis());
+        faults.push(BuildError::new("W0114", message).at(key?.span()));
+    }
+    Some(Spanned::new(key?.span(), every))
+}
+
 pub(super) fn limits(keys: &LimitKeys, faults: &mut Vec<BuildError>) -> Limits {
     let mut limits = Limits::default();
     if let Some(time) = &keys.time {
@@ -375,6 +389,9 @@ pub(super) fn limits(keys: &LimitKeys, faults: &mut Vec<BuildError>) -> Limits {
     }
     limits
 }
+
+/// More often the calls would cost more than they can be good for.
+const TICK_MIN: Duration = Duration::from_millis(10);
 
 /// What state a plugin can have: all of it is held in memory too.
 const STATE: RangeInclusive<usize> = 1 << 10..=256 << 20;

@@ -31,6 +31,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml::Spanned;
 
@@ -123,6 +124,8 @@ pub struct TransformSpec {
     pub limits: Limits,
     /// The capabilities that it gets.
     pub grants: Vec<String>,
+    /// How often it is told the time, where the file says so.
+    pub tick: Option<Spanned<Duration>>,
     /// Whose events it takes, where the file says so.
     pub inputs: Option<Vec<Spanned<String>>>,
     /// Its header.

@@ -14,6 +14,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use tokio::time::Instant;
 
 use crate::ack::{Account, Ack, AckMode, Code, Dedupe, Receipt, Refusal, Rescue, rescue_refused};
 use crate::budget::{Budget, Stage};
@@ -229,19 +230,22 @@ impl Inlet {
         taken.map(merge)
     }
 
-    /// Like [`recv_merged`](Self::recv_merged), for a worker thread.
-    pub fn recv_merged_blocking(&mut self) -> Option<Delivery> {
+    /// Like [`recv_merged`](Self::recv_merged), for a worker thread; pending if there was nothing
+    /// until the `deadline`.
+    pub fn recv_merged_blocking(&mut self, deadline: Option<Instant>) -> Poll<Option<Delivery>> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let cx = Context::from_waker(&waker);
         loop {
-            match self.poll(&cx, Queue::pop_merged) {
-                Poll::Ready(taken) => return taken.map(merge),
-                Poll::Pending => {
-                    thread::park();
-                    // Whoever brought the first event may have more: together they cost less.
-                    thread::yield_now();
-                }
+            if let Poll::Ready(taken) = self.poll(&cx, Queue::pop_merged) {
+                return Poll::Ready(taken.map(merge));
             }
+            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => thread::park(),
+                Some(Duration::ZERO) => return Poll::Pending,
+                Some(left) => thread::park_timeout(left),
+            }
+            // Whoever brought the first event may have more: together they cost less.
+            thread::yield_now();
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Capacity, Delivery, Inlet, MERGE, Outlet, SendError, Sender, Target, edge};
 use crate::ack::{Account, AckMode, Answer, Code, Limits, Outcome};
@@ -36,6 +37,14 @@ fn ids(delivery: Delivery) -> Vec<String> {
         ack.settle(Outcome::Delivered);
     }
     ids
+}
+
+/// What a thread that waits for ever gets.
+fn taken(inlet: &mut Inlet) -> Option<Delivery> {
+    match inlet.recv_merged_blocking(None) {
+        Poll::Ready(taken) => taken,
+        Poll::Pending => panic!("it waited for something else"),
+    }
 }
 
 fn give(sender: &Sender, delivery: Delivery) {
@@ -88,7 +97,7 @@ async fn a_closed_edge_gives_what_waits_and_then_ends() {
     assert_eq!(ids(inlet.recv().await.unwrap()), ["a"]);
     assert!(inlet.recv().await.is_none());
     assert!(inlet.recv_merged().await.is_none());
-    assert!(inlet.recv_merged_blocking().is_none());
+    assert!(matches!(inlet.recv_merged_blocking(None), Poll::Ready(None)));
 }
 
 #[tokio::test]
@@ -101,7 +110,7 @@ async fn what_waits_is_merged_up_to_a_size_and_never_across_entries() {
     let first = inlet.recv_merged().await.unwrap();
     assert_eq!(first.entry, 0);
     assert_eq!(ids(first), ["a", "b"]);
-    let second = inlet.recv_merged_blocking().unwrap();
+    let second = taken(&mut inlet).unwrap();
     assert_eq!(second.entry, 1);
     assert_eq!(ids(second), ["c", "d"]);
     let many: Vec<String> = (0..100).map(|id| id.to_string()).collect();
@@ -114,6 +123,23 @@ async fn what_waits_is_merged_up_to_a_size_and_never_across_entries() {
     give(&sender, delivery(&account, &whole, 0));
     assert_eq!(ids(inlet.recv_merged().await.unwrap()).len(), 200);
     assert_eq!(ids(inlet.recv_merged().await.unwrap()).len(), MERGE.events + 1);
+}
+
+#[test]
+fn a_thread_waits_for_events_until_its_deadline() {
+    let account = account();
+    let (sender, mut inlet) = edge(ROOMY);
+    let soon = Instant::now() + Duration::from_millis(20);
+    assert!(inlet.recv_merged_blocking(Some(soon)).is_pending());
+    assert!(Instant::now() >= soon);
+    give(&sender, delivery(&account, &["a"], 0));
+    // What waits is taken, however late it is.
+    let Poll::Ready(Some(late)) = inlet.recv_merged_blocking(Some(soon)) else {
+        panic!("nothing was there");
+    };
+    assert_eq!(ids(late), ["a"]);
+    sender.close();
+    assert!(matches!(inlet.recv_merged_blocking(Some(soon)), Poll::Ready(None)));
 }
 
 #[tokio::test]
@@ -143,7 +169,7 @@ fn a_thread_that_waits_is_woken_by_events_and_by_the_end() {
     let (sender, mut inlet) = edge(ROOMY);
     let consumer = thread::spawn(move || {
         let mut taken = 0;
-        while let Some(delivery) = inlet.recv_merged_blocking() {
+        while let Some(delivery) = self::taken(&mut inlet) {
             taken += ids(delivery).len();
         }
         taken

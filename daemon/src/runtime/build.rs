@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::repeats;
 use crate::ack::{Account, AckMode, Dedupe, Limits};
@@ -20,6 +21,9 @@ use crate::runtime::StepView;
 use crate::spool::Spool;
 use crate::store::{EXTENSION, State};
 use crate::wasm::{Artifact, KV, LOOKUP, Lends, LoadError, StepMetrics, StepSetup, WasmTransform};
+
+/// How often a plugin with a timer is told the time unless its step says so.
+const TICK_DEFAULT: Duration = Duration::from_secs(1);
 
 /// What pipelines are built with.
 #[derive(Debug)]
@@ -200,10 +204,12 @@ fn build_step(
         let place = if error.is_configuration() { &spec.config_span } else { &spec.plugin_span };
         unusable(&error).at(place.clone())
     })?;
+    let tick = tick(spec, artifact)?;
     let stats = Arc::new(StepStats::default());
     let step = Step {
         id: spec.id.clone(),
         transform: Box::new(transform),
+        tick,
         on_error: spec.on_error,
         rescue: None,
         links: crate::chain::Links::default(),
@@ -217,6 +223,19 @@ fn build_step(
         metrics,
     };
     Ok((step, view))
+}
+
+/// How often the step is told the time, if its plugin wants to be.
+fn tick(spec: &TransformSpec, artifact: &Artifact) -> Result<Option<Duration>, BuildError> {
+    let Some(tick) = &spec.tick else {
+        return Ok(artifact.has_timer().then_some(TICK_DEFAULT));
+    };
+    if !artifact.has_timer() {
+        let message = format!("the plugin `{}` has no timer, so nothing ticks", spec.plugin);
+        let help = "leave `tick` out, or use a plugin that exports `timer`";
+        return Err(BuildError::new("W0605", message).help(help).at(tick.span()));
+    }
+    Ok(Some(*tick.get_ref()))
 }
 
 /// What the step may use; all of it outlives a reload.

@@ -20,6 +20,7 @@ pub(super) async fn drain(mut old: Running) {
         old.close_sinks();
     }
     let left = old.tasks.ended(DRAIN_LIMIT).await;
+    old.close_legacy();
     if left > 0 {
         error!(pipeline = %name, left, "replaced pipeline did not drain in time");
     } else {

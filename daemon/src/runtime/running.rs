@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tracing::error;
 
 use crate::ack::{Account, AckMode, Dedupe, Limits};
-use crate::chain::{Chain, SinkLink};
+use crate::chain::{Chain, Legacy, SinkLink};
 use crate::component::{ComponentId, Host};
 use crate::edge::{Capacity, Inlet, Outlet, Sender, Target, edge};
 use crate::net::Mount;
@@ -40,12 +40,30 @@ pub(super) struct Running {
     sources: Stopper,
     /// Asked when the chain has handed everything to the sinks.
     chain_ended: Stop,
+    /// What the chain leaves to the next one.
+    legacy: Arc<Legacy>,
     /// For each sink by name, how its end is known.
     sinks_ended: HashMap<ComponentId, Ended>,
     /// The edges of the sinks.
     sinks: Vec<Sender>,
     /// Everything that runs for this pipeline.
     pub(super) tasks: Tasks,
+}
+
+/// What a chain has before and after it.
+struct ChainSeat {
+    /// The chain that it replaces.
+    before: Option<Before>,
+    /// Where it leaves what it does not finish.
+    legacy: Arc<Legacy>,
+}
+
+/// A chain that is replaced.
+struct Before {
+    /// Asked when it has handed everything to the sinks.
+    ended: Stop,
+    /// What it leaves.
+    legacy: Arc<Legacy>,
 }
 
 /// How the end of a sink is known.
@@ -98,7 +116,8 @@ impl Running {
             sinks_ended.insert(id, start_sink(sink, sender, before, &rescues, &tasks));
         }
         let sinks = links.iter().map(|link| link.sender.clone()).collect();
-        let chain = Chain::new(built.graph.entries, built.steps, links);
+        let account = Arc::clone(&built.account);
+        let chain = Chain::new(built.graph.entries, built.steps, links, account);
         let view = PipelineView {
             name: built.name,
             description: built.pipeline.description.clone(),
@@ -111,8 +130,9 @@ impl Running {
             steps: built.step_views,
             components,
         };
-        let predecessor = old.map(|old| old.chain_ended.clone());
-        let chain_ended = run_chain(chain, inlet, predecessor, &view, &tasks);
+        let legacy = Arc::default();
+        let seat = ChainSeat { before: old.map(Before::of), legacy: Arc::clone(&legacy) };
+        let chain_ended = run_chain(chain, inlet, seat, &view, &tasks);
         Self {
             digest: built.digest,
             account: built.account,
@@ -124,6 +144,7 @@ impl Running {
             dedupe: built.dedupe,
             sources,
             chain_ended,
+            legacy,
             sinks_ended,
             sinks,
             tasks,
@@ -165,20 +186,35 @@ impl Running {
         self.sinks.iter().for_each(Sender::close);
     }
 
+    /// Says what is lost of what the chain has left; for when everything has ended.
+    pub(super) fn close_legacy(&self) {
+        self.legacy.close();
+    }
+
     /// Resolves once the chain has handed everything to the sinks.
     pub(super) async fn chain_ended(&mut self) {
         self.chain_ended.asked().await;
     }
 }
 
+impl Before {
+    /// The chain of `old`, which will be replaced.
+    fn of(old: &Running) -> Self {
+        old.legacy.promise();
+        Self { ended: old.chain_ended.clone(), legacy: Arc::clone(&old.legacy) }
+    }
+}
+
 /// Starts the chain, which waits until the one that it replaces has handed on all its events.
 fn run_chain(
-    chain: Chain,
+    mut chain: Chain,
     mut inlet: Inlet,
-    predecessor: Option<Stop>,
+    seat: ChainSeat,
     view: &PipelineView,
     tasks: &Tasks,
 ) -> Stop {
+    let ChainSeat { before, legacy } = seat;
+    let (predecessor, left) = before.map(|before| (before.ended, before.legacy)).unzip();
     let ended = Stopper::default();
     let stop = ended.stop();
     if chain.has_steps() {
@@ -187,7 +223,8 @@ fn run_chain(
         drop(tasks.spawn(async move {
             wait_for(predecessor).await;
             let work = move || {
-                chain.run_blocking(&mut inlet);
+                left.iter().for_each(|left| chain.inherit(left));
+                chain.run_blocking(&mut inlet, &legacy);
                 ended.ask();
             };
             if let Err(error) = threads.thread(name, work) {
@@ -197,6 +234,7 @@ fn run_chain(
     } else {
         drop(tasks.spawn(async move {
             wait_for(predecessor).await;
+            left.iter().for_each(|left| chain.inherit(left));
             chain.run(inlet).await;
             ended.ask();
         }));

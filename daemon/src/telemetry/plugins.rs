@@ -58,6 +58,12 @@ pub(super) fn transforms(
             .samples(read(|stats| &stats.failed)),
         Family::counter("weir_transform_failed_runs", "Traps, time-outs and unusable answers")
             .samples(failed_runs),
+        Family::counter("weir_transform_ticks", "Times that a plugin was told the time")
+            .samples(read(|stats| &stats.ticks)),
+        Family::counter("weir_transform_tick_events", "Events that plugins emitted then")
+            .samples(read(|stats| &stats.tick_events)),
+        Family::gauge("weir_transform_tick_held", "Of these, not settled at the last look")
+            .samples(read(|stats| &stats.tick_held)),
         Family::counter("weir_transform_busy_seconds", "Time spent judging").samples(busy),
     ];
     families.iter().try_for_each(|family| family.encode(encoder))

@@ -140,6 +140,16 @@ impl Outcome {
         let failures = failures(self.failures, &verdicts)?;
         Ok(Verdicts { verdicts, patches, emitted, failures })
     }
+
+    /// The rows of a tick, or what is wrong with the answer.
+    pub(super) fn checked_tick(self) -> Result<Rows, Wrong> {
+        let Self { verdicts, patches, emitted, failures } = self;
+        let is_of_events = !verdicts.is_empty() || patches.is_some() || !failures.is_empty();
+        if is_of_events {
+            return Err("verdicts, patches or failures, though a tick has no events".to_owned());
+        }
+        emitted.map_or_else(|| Ok(Rows::default()), Emitted::checked_tick)
+    }
 }
 
 impl Judgement {
@@ -202,6 +212,27 @@ impl Emitted {
             return Err(format!("{rows} rows for {} events, over {rows_max}", verdicts.len()));
         }
         origins(&self.origins, verdicts, (Verdict::Emit, "emit"))?;
+        self.columns(rows)
+    }
+
+    /// Rows that come from no event, as many as they have types.
+    fn checked_tick(self) -> Result<Rows, Wrong> {
+        if !self.origins.is_empty() {
+            return Err("a row of an event, though a tick has none".to_owned());
+        }
+        let rows = self.types.len();
+        if rows > ROWS_FLOOR {
+            return Err(format!("{rows} rows for a tick, over {ROWS_FLOOR}"));
+        }
+        let columns = [&self.data_ends, &self.subjects, &self.content_types, &self.routes];
+        let is_untyped = rows == 0 && columns.iter().any(|column| !column.is_empty());
+        if is_untyped || self.types.contains(&NONE) {
+            return Err("a row without a type, which a tick cannot inherit".to_owned());
+        }
+        self.columns(rows)
+    }
+
+    fn columns(self, rows: usize) -> Result<Rows, Wrong> {
         column("data-ends", self.data_ends.len(), rows)?;
         ends("data-ends", &self.data_ends, self.data.len())?;
         let dictionary = texts("dictionary-ends", self.dictionary_ends, self.dictionary)?;

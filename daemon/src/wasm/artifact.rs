@@ -30,6 +30,7 @@ const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
 
 const LIFECYCLE: &str = "weir:plugin/lifecycle@1.0.0";
 const TRANSFORM: &str = "weir:plugin/transform@1.0.0";
+const TIMER: &str = "weir:plugin/timer@1.0.0";
 
 /// The Wasm engine and everything it has compiled; one per daemon.
 #[derive(Debug)]
@@ -74,6 +75,8 @@ pub struct Inspection {
 pub(super) struct Exports {
     pub(super) configure: ComponentExportIndex,
     pub(super) process: ComponentExportIndex,
+    /// Of plugins that are told the time.
+    pub(super) tick: Option<ComponentExportIndex>,
 }
 
 /// Why a file is no plugin, or a plugin does not fit a step.
@@ -271,21 +274,38 @@ impl Artifact {
         if let Some(alien) = imports.iter().find(|import| !host::is_offered(import)) {
             return Err(LoadError::NotOffered(alien.clone()));
         }
-        let export = |interface: &'static str, function: &str| {
-            let instance = component.get_export_index(None, interface);
-            instance
-                .and_then(|instance| component.get_export_index(Some(&instance), function))
-                .ok_or(LoadError::MissingExport(interface))
-        };
-        let configure = export(LIFECYCLE, "configure")?;
-        let process = export(TRANSFORM, "process")?;
-        let exports = Exports { configure, process };
+        let exports = Exports::of(&component)?;
         Ok(Self { sandbox: Arc::clone(sandbox), component, exports, imports, digest })
     }
 
     /// The SHA-256 of its file, in hexadecimal.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Whether the plugin is told the time.
+    pub fn has_timer(&self) -> bool {
+        self.exports.tick.is_some()
+    }
+}
+
+impl Exports {
+    fn of(component: &Component) -> Result<Self, LoadError> {
+        let optional = |interface: &'static str, function: &str| {
+            let Some(instance) = component.get_export_index(None, interface) else {
+                return Ok(None);
+            };
+            let found = component.get_export_index(Some(&instance), function);
+            found.map(Some).ok_or(LoadError::MissingExport(interface))
+        };
+        let export = |interface: &'static str, function: &str| {
+            optional(interface, function)?.ok_or(LoadError::MissingExport(interface))
+        };
+        Ok(Self {
+            configure: export(LIFECYCLE, "configure")?,
+            process: export(TRANSFORM, "process")?,
+            tick: optional(TIMER, "tick")?,
+        })
     }
 }
 

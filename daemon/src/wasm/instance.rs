@@ -16,7 +16,7 @@ use super::clip;
 use super::columns::{Field, Input, Needs, StepName};
 use super::engine::{Watch, ticks};
 use super::host::{Host, Lends, Log, Overrun, Voice};
-use crate::component::{ComponentId, TransformError, Verdicts};
+use crate::component::{ComponentId, Rows, TransformError, Verdicts};
 use crate::event::{Batch, Column, Fields};
 
 /// How long instantiation and `configure` may take together.
@@ -80,6 +80,7 @@ pub struct Usage {
 
 type ProcessArgs<'a> = (Input<'a>,);
 type ProcessAnswer = (Result<Outcome, String>,);
+type Tick = TypedFunc<(u64,), ProcessAnswer>;
 type ConfigureArgs<'a> = (&'a str, StepName<'a>);
 type ConfigureAnswer = (Result<Needs, String>,);
 
@@ -96,6 +97,8 @@ pub(super) struct Instance {
     store: Store<Host>,
     /// Checked to be of type `(ProcessArgs) -> ProcessAnswer`.
     process: Func,
+    /// Of a plugin that is told the time.
+    tick: Option<Tick>,
     wants_data: bool,
     /// The fields of JSON data that it reads.
     pub(super) reads: Vec<Path>,
@@ -132,6 +135,8 @@ impl Mould {
             .get_typed_func::<ProcessArgs<'_>, ProcessAnswer>(&mut store, exports.process)
             .map_err(shape)?;
         let process = *process.func();
+        let tick = exports.tick.map(|tick| instance.get_typed_func(&mut store, tick));
+        let tick = tick.transpose().map_err(shape)?;
         let id = &self.setup.id;
         let name = StepName {
             pipeline: id.pipeline.as_str(),
@@ -149,7 +154,7 @@ impl Mould {
         };
         let reads = paths(&needs.fields)?;
         let columns = vec![Column::default(); reads.len()];
-        Ok(Instance { store, process, wants_data: needs.data, reads, columns, batches: 0 })
+        Ok(Instance { store, process, tick, wants_data: needs.data, reads, columns, batches: 0 })
     }
 
     /// Calls `process`. After an error other than `error` the instance must not be used again.
@@ -163,12 +168,7 @@ impl Mould {
         columns.iter_mut().enumerate().for_each(|(index, it)| fields.fill(index, batch, it));
         let fields: Vec<Field<'_>> = columns.iter().map(Field::of).collect();
         let store = &mut instance.store;
-        let input = batch.bytes() + batch.len() * EVENT_BYTES;
-        store.set_hostcall_fuel(input.saturating_mul(OUTPUT_FACTOR).saturating_add(OUTPUT_FLOOR));
-        store.set_epoch_deadline(ticks(self.setup.limits.time));
-        store.data_mut().log.reset();
-        store.data_mut().calls.reset(batch.len());
-        store.data_mut().memory.is_exhausted = false;
+        self.begin_run(store, batch.bytes() + batch.len() * EVENT_BYTES, batch.len());
         instance.batches += 1;
         let _ticking = self.artifact.sandbox.ticking();
         let process = borrowing(instance.process);
@@ -181,6 +181,34 @@ impl Mould {
             }
             Err(error) => Err(failure(&error, store)),
         }
+    }
+
+    /// Calls `tick`, as [`process`](Self::process) does; a plugin without a timer emits nothing.
+    pub(super) fn tick(&self, instance: &mut Instance, now: u64) -> Result<Rows, TransformError> {
+        let Some(tick) = &instance.tick else { return Ok(Rows::default()) };
+        let store = &mut instance.store;
+        self.begin_run(store, 0, 0);
+        instance.batches += 1;
+        let _ticking = self.artifact.sandbox.ticking();
+        match tick.call(&mut *store, (now,)) {
+            Ok((Ok(outcome),)) => outcome
+                .checked_tick()
+                .map_err(|wrong| TransformError { reason: "bad_answer", message: wrong }),
+            Ok((Err(message),)) => {
+                Err(TransformError { reason: "error", message: short(&message) })
+            }
+            Err(error) => Err(failure(&error, store)),
+        }
+    }
+
+    /// Gives the instance what one run on so many bytes of so many events may use.
+    fn begin_run(&self, store: &mut Store<Host>, input: usize, events: usize) {
+        store.set_hostcall_fuel(input.saturating_mul(OUTPUT_FACTOR).saturating_add(OUTPUT_FLOOR));
+        store.set_epoch_deadline(ticks(self.setup.limits.time));
+        let host = store.data_mut();
+        host.log.reset();
+        host.calls.reset(events);
+        host.memory.is_exhausted = false;
     }
 }
 

@@ -9,7 +9,7 @@ use weir_fields::Path;
 use super::artifact::{Artifact, LoadError};
 use super::host::{self, Voice};
 use super::instance::{Instance, Mould, StepSetup, Usage};
-use crate::component::{Transform, TransformError, Verdicts};
+use crate::component::{Rows, Transform, TransformError, Verdicts};
 use crate::event::{Batch, Fields};
 
 /// After so many batches an instance is made anew, so that what leaks inside does not add up.
@@ -63,6 +63,32 @@ impl WasmTransform {
         Err(TransformError { reason: "bad_answer", message })
     }
 
+    /// Has `run` done by an instance in good order, which is kept unless the run spoilt it.
+    fn run<T>(
+        &mut self,
+        run: impl FnOnce(&Mould, &mut Instance) -> Result<T, TransformError>,
+    ) -> Result<T, TransformError> {
+        if self.has_state {
+            // Before the clock of the call runs. A plugin that asks is told why there is none.
+            drop(self.mould.setup.lends.state.open());
+        }
+        let mut instance = match self.instance.take() {
+            Some(instance) if instance.batches < BATCHES_MAX => instance,
+            old => {
+                // Gives its slot back before the next one is taken.
+                drop(old);
+                self.restart()?
+            }
+        };
+        let answer = run(&self.mould, &mut instance);
+        // A batch is tried again in parts, a tick some other time, so each change is made once.
+        instance.end_run(answer.is_ok());
+        if answer.as_ref().map_or_else(|error| error.reason == "error", |_| true) {
+            self.instance = Some(instance);
+        }
+        answer
+    }
+
     /// What the present instance has used so far; nothing where there is none after a failure.
     pub fn usage(&self) -> Usage {
         self.instance.as_ref().map(Instance::usage).unwrap_or_default()
@@ -79,25 +105,11 @@ impl Transform for WasmTransform {
         batch: &Batch,
         fields: &Fields<'_>,
     ) -> Result<Verdicts, TransformError> {
-        if self.has_state {
-            // Before the clock of the call runs. A plugin that asks is told why there is none.
-            drop(self.mould.setup.lends.state.open());
-        }
-        let mut instance = match self.instance.take() {
-            Some(instance) if instance.batches < BATCHES_MAX => instance,
-            old => {
-                // Gives its slot back before the next one is taken.
-                drop(old);
-                self.restart()?
-            }
-        };
-        let answer = self.mould.process(&mut instance, batch, fields);
-        // Parts of the batch are tried again, so each change is made once.
-        instance.end_run(answer.is_ok());
-        if answer.as_ref().map_or_else(|error| error.reason == "error", |_| true) {
-            self.instance = Some(instance);
-        }
-        answer
+        self.run(|mould, instance| mould.process(instance, batch, fields))
+    }
+
+    fn tick(&mut self, now: u64) -> Result<Rows, TransformError> {
+        self.run(|mould, instance| mould.tick(instance, now))
     }
 }
 

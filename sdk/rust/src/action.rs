@@ -19,9 +19,10 @@ pub enum Action {
     Emit(Vec<Row>),
 }
 
-/// An event that takes the place of the one just judged.
+/// An event that takes the place of the one just judged, or that a [`Timer`](crate::Timer) emits.
 ///
-/// What is not set is inherited from that event. The `id` and the `source` always are.
+/// What is not set is inherited from the event just judged. The `id` and the `source` always are.
+/// A timer's rows inherit nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Row {
     pub(crate) data: Option<Vec<u8>>,

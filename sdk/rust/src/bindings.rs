@@ -1,6 +1,7 @@
 //! What `sdk/wit` says, as Rust: generated, and for the rest of this crate and for `register!`.
 //!
-//! All capabilities are here; a component imports only those whose functions its plugin calls.
+//! All capabilities are here; a component imports only those whose functions its plugin calls. What
+//! a plugin may export or not has a module, because an export macro exports all that its world has.
 
 wit_bindgen::generate!({
     inline: "
@@ -21,3 +22,19 @@ wit_bindgen::generate!({
     export_macro_name: "export_plugin",
     default_bindings_module: "weir_plugin::bindings",
 });
+
+/// The optional export `timer`, for plugins that register it.
+pub mod timer {
+    wit_bindgen::generate!({
+        inline: "
+            package weir:sdk-timer;
+            world timed { export weir:plugin/timer@1.0.0; }
+        ",
+        path: "../wit",
+        world: "weir:sdk-timer/timed",
+        with: { "weir:plugin/types@1.0.0": crate::bindings::weir::plugin::types },
+        pub_export_macro: true,
+        export_macro_name: "export_timer",
+        default_bindings_module: "weir_plugin::bindings::timer",
+    });
+}

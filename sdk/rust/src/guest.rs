@@ -11,8 +11,8 @@ use std::sync::Once;
 use crate::bindings::weir::plugin::types;
 use crate::event::Batch;
 use crate::log;
-use crate::plugin::{Plugin, Step};
-use crate::verdicts::Verdicts;
+use crate::plugin::{Plugin, Step, Timer};
+use crate::verdicts::{Verdicts, emitted};
 
 /// Holds the one plugin of an instance, from `configure` on.
 pub struct Slot<P>(RefCell<Option<Configured<P>>>);
@@ -62,6 +62,18 @@ impl<P: Plugin> Slot<P> {
         let mut verdicts = Verdicts::new(batch);
         plugin.transform_batch(batch, &mut verdicts)?;
         verdicts.finish()
+    }
+}
+
+impl<P: Timer> Slot<P> {
+    /// Answers the host's `tick`.
+    ///
+    /// # Errors
+    /// If the plugin failed.
+    pub fn tick(&self, now: u64) -> Result<types::Outcome, String> {
+        let mut configured = self.0.borrow_mut();
+        let configured = configured.as_mut().ok_or("the plugin was not configured")?;
+        emitted(configured.plugin.tick(now).map_err(|failure| failure.message)?)
     }
 }
 

@@ -166,6 +166,42 @@
 //! weir_plugin::register!(Paying);
 //! ```
 //!
+//! # Windows and sessions
+//!
+//! A plugin that emits events of its own, some time after the events that they are about, is a
+//! [`Timer`]. It is registered as one, and its step says how often it is told the time.
+//!
+//! ```
+//! use weir_plugin::{Action, Event, Failure, NoConfig, Plugin, Row, Step, Timer};
+//!
+//! /// Says how many events there were since it was last told the time.
+//! pub struct Counting {
+//!     events: u64,
+//! }
+//!
+//! impl Plugin for Counting {
+//!     type Config = NoConfig;
+//!
+//!     fn configure(_: NoConfig, _: &Step) -> Result<Self, String> {
+//!         Ok(Self { events: 0 })
+//!     }
+//!
+//!     fn transform(&mut self, _: &Event<'_>) -> Result<Action, Failure> {
+//!         self.events += 1;
+//!         Ok(Action::Keep)
+//!     }
+//! }
+//!
+//! impl Timer for Counting {
+//!     fn tick(&mut self, _now: u64) -> Result<Vec<Row>, Failure> {
+//!         let events = std::mem::take(&mut self.events);
+//!         Ok(vec![Row::new().event_type("counted").data(events.to_string())])
+//!     }
+//! }
+//!
+//! weir_plugin::register!(Counting, timer);
+//! ```
+//!
 //! # What can go wrong
 //!
 //! An `Err` of [`Plugin::configure`] refuses the pipeline, with its words. A [`Failure`] of
@@ -209,16 +245,19 @@ pub use action::{Action, Failure, FailureKind, Row};
 pub use event::{Batch, Event};
 pub use field::Field;
 pub use patch::{Changes, Patch, Value};
-pub use plugin::{NoConfig, Plugin, Step};
+pub use plugin::{NoConfig, Plugin, Step, Timer};
 pub use verdicts::Verdicts;
 
 /// Makes a plugin known to the daemon; once per crate.
 ///
 /// `register!(Type)` registers a type that implements [`Plugin`]. `register!(Name, function)`
 /// makes one, called `Name`, of a function from [`&Event`](Event) to `Result<Action, Failure>`
-/// that needs neither config nor state.
+/// that needs neither config nor state. `register!(Type, timer)` registers a [`Timer`] too.
 #[macro_export]
 macro_rules! register {
+    ($plugin:ty, timer) => {
+        $crate::register!(@all $plugin, timer);
+    };
     ($name:ident, $function:path) => {
         #[doc = concat!("The plugin that [`", stringify!($function), "`] is.")]
         #[derive(Debug)]
@@ -242,6 +281,18 @@ macro_rules! register {
         $crate::register!($name);
     };
     ($plugin:ty) => {
+        $crate::register!(@all $plugin);
+    };
+    (@export timer, $plugin:ty) => {
+        impl $crate::bindings::timer::exports::weir::plugin::timer::Guest for Exports {
+            fn tick(now: u64) -> Result<transform::Outcome, String> {
+                SLOT.with(|slot| slot.tick(now))
+            }
+        }
+
+        $crate::bindings::timer::export_timer!(Exports with_types_in $crate::bindings::timer);
+    };
+    (@all $plugin:ty $(, $optional:ident)*) => {
         // Elsewhere, as in tests, there is nobody to export it to.
         #[cfg(not(target_arch = "wasm32"))]
         const _: fn() -> $crate::guest::Slot<$plugin> = $crate::guest::Slot::<$plugin>::for_plugin;
@@ -276,7 +327,8 @@ macro_rules! register {
                 }
             }
 
-    $crate::bindings::export_plugin!(Exports with_types_in $crate::bindings);
+            $crate::bindings::export_plugin!(Exports with_types_in $crate::bindings);
+            $($crate::register!(@export $optional, $plugin);)*
         };
     };
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::action::{Action, Failure};
+use crate::action::{Action, Failure, Row};
 use crate::event::{Batch, Event};
 use crate::verdicts::Verdicts;
 
@@ -64,6 +64,21 @@ pub trait Plugin: Sized + 'static {
     fn needs_data(&self) -> bool {
         self.fields().is_empty()
     }
+}
+
+/// A plugin that is told the time, also when no event arrives: for windows and sessions.
+///
+/// Registered by `register!(Type, timer)`. The step says how often: `tick = "1s"`.
+pub trait Timer: Plugin {
+    /// Emits events of its own; `now` is Unix time in microseconds. Called between two batches.
+    ///
+    /// A row needs a type; it gets an id, the time `now` and the source `/pipelines/PIPELINE/STEP`.
+    /// One call may emit 1024 rows with a megabyte in all: what is left is for the next one, which
+    /// comes when these are settled.
+    ///
+    /// # Errors
+    /// If it fails; nothing is emitted then, and what it changed in [`kv`](crate::kv) is undone.
+    fn tick(&mut self, now: u64) -> Result<Vec<Row>, Failure>;
 }
 
 /// Where the plugin runs.

@@ -24,7 +24,7 @@ use crate::event::{Batch, Event, NONE, span};
 pub use crate::fakes::{measured, set_clock, set_table};
 use crate::guest::Slot;
 use crate::log::Level;
-use crate::plugin::Plugin;
+use crate::plugin::{Plugin, Timer};
 use crate::verdicts::{Dictionary, Names, column_len};
 
 thread_local! {
@@ -144,6 +144,27 @@ impl<P: Plugin> Harness<P> {
     pub fn judge(&mut self, event: Draft) -> Judged {
         let judged = self.run(&[event]).expect("the plugin judges the batch");
         judged.into_iter().next().expect("a verdict for each event")
+    }
+}
+
+impl<P: Timer> Harness<P> {
+    /// Tells the plugin that it is `now`, in microseconds since the Unix epoch, and sets the clock
+    /// of its capabilities to that; answers what it emits.
+    ///
+    /// # Errors
+    /// If the plugin failed.
+    ///
+    /// # Panics
+    /// If the plugin panics.
+    pub fn tick(&mut self, now: u64) -> Result<Vec<Emitted>, String> {
+        set_clock(now);
+        let outcome = self.slot.tick(now)?;
+        let blank = columns(&[event().event_type("").data("").content_type(None)]);
+        let event = Batch::new(&blank, &[]).event(0);
+        let rows = outcome.emitted.iter();
+        Ok(rows
+            .flat_map(|rows| (0..rows.types.len()).map(move |row| emitted(event, rows, row)))
+            .collect())
     }
 }
 

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 
 use crate::testing::{Draft, Emitted, Harness, Judged, event, logged};
-use crate::{Action, Batch, Event, Failure, FailureKind, Plugin, Row, Step, Verdicts, log};
+use crate::{
+    Action, Batch, Event, Failure, FailureKind, NoConfig, Plugin, Row, Step, Timer, Verdicts, log,
+};
 
 /// Answers with what its config says, or with what it sees.
 #[derive(Debug)]
@@ -167,9 +169,9 @@ fn more_verdicts_than_events_are_an_error_and_fewer_keep() {
 struct Lazy;
 
 impl Plugin for Lazy {
-    type Config = crate::NoConfig;
+    type Config = NoConfig;
 
-    fn configure(_: crate::NoConfig, _: &Step) -> Result<Self, String> {
+    fn configure(_: NoConfig, _: &Step) -> Result<Self, String> {
         Ok(Self)
     }
 
@@ -202,9 +204,9 @@ fn log_lines_are_kept_for_tests() {
 struct Marker;
 
 impl Plugin for Marker {
-    type Config = crate::NoConfig;
+    type Config = NoConfig;
 
-    fn configure(_: crate::NoConfig, _: &Step) -> Result<Self, String> {
+    fn configure(_: NoConfig, _: &Step) -> Result<Self, String> {
         Ok(Self)
     }
 
@@ -272,4 +274,61 @@ fn capabilities_have_a_world_of_their_own_in_tests() {
     assert_eq!((kv::get("a"), kv::increment("n", 1, None)), (Ok(None), Ok(1)));
     kv::delete("n").unwrap();
     assert_eq!(kv::get("n"), Ok(None));
+}
+
+/// Counts events, and says how many when it is told the time.
+struct Counter(usize);
+
+impl Plugin for Counter {
+    type Config = NoConfig;
+
+    fn configure(_: NoConfig, _: &Step) -> Result<Self, String> {
+        Ok(Self(0))
+    }
+
+    fn transform(&mut self, _: &Event<'_>) -> Result<Action, Failure> {
+        self.0 += 1;
+        Ok(Action::Keep)
+    }
+}
+
+impl Timer for Counter {
+    fn tick(&mut self, now: u64) -> Result<Vec<Row>, Failure> {
+        let count = Row::new().event_type("count").data(self.0.to_string());
+        let time =
+            Row::new().event_type("time").subject(Some("s")).extension("now", now.to_string());
+        match self.0 {
+            0 => Err(Failure::internal("nothing was counted")),
+            9 => Ok(vec![time, Row::new()]),
+            _ => Ok(vec![count, time.route("side")]),
+        }
+    }
+}
+
+#[test]
+fn a_tick_emits_rows_that_inherit_nothing() {
+    let mut counter = Harness::<Counter>::new("").unwrap();
+    assert_eq!(counter.tick(7).unwrap_err(), "nothing was counted");
+    counter.run(&[event(), event()]).unwrap();
+    let emitted = counter.tick(8).unwrap();
+    assert_eq!(crate::clock::now(), 8);
+    let nothing = Emitted {
+        event_type: "count".to_owned(),
+        subject: None,
+        content_type: None,
+        data: b"2".to_vec(),
+        extensions: vec![],
+        route: None,
+    };
+    let time = Emitted {
+        event_type: "time".to_owned(),
+        subject: Some("s".to_owned()),
+        data: vec![],
+        extensions: vec![("now".to_owned(), "8".to_owned())],
+        route: Some("side".to_owned()),
+        ..nothing.clone()
+    };
+    assert_eq!(emitted, [nothing, time]);
+    counter.run(&vec![event(); 7]).unwrap();
+    assert!(counter.tick(9).unwrap_err().contains("no type"));
 }

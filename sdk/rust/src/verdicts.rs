@@ -116,6 +116,43 @@ impl<'a> Verdicts<'a> {
     }
 }
 
+/// The answer of a tick in the columns of the contract.
+pub(crate) fn emitted(rows: Vec<Row>) -> Result<types::Outcome, String> {
+    if rows.iter().any(|row| row.event_type.is_none()) {
+        return Err("a row of a tick has no type, and nothing to inherit one from".to_owned());
+    }
+    let rows: Vec<(u32, Row)> = rows.into_iter().map(|row| (0, row)).collect();
+    let emitted = match rows.as_slice() {
+        [] => None,
+        rows => {
+            let blank = blank();
+            let columns = Columns { batch: Batch::new(&blank, &[]), rows }.build()?;
+            Some(types::Rows { origins: Vec::new(), ..columns })
+        }
+    };
+    let (verdicts, failures) = Default::default();
+    Ok(types::Outcome { verdicts, patches: None, emitted, failures })
+}
+
+/// One event that has nothing, for what inherits nothing.
+fn blank() -> types::Batch {
+    types::Batch {
+        dictionary_ends: vec![0],
+        dictionary: String::new(),
+        id_ends: vec![0],
+        ids: String::new(),
+        sources: vec![0],
+        types: vec![0],
+        subjects: vec![NONE],
+        content_types: vec![NONE],
+        times: vec![0],
+        data_ends: vec![0],
+        data: Vec::new(),
+        extensions: None,
+        fields: Vec::new(),
+    }
+}
+
 /// Builds the columns of rows; each is left empty where all rows inherit it.
 struct Columns<'a> {
     batch: Batch<'a>,

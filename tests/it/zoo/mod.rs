@@ -13,7 +13,8 @@ use weir_harness::{Weir, artifacts, eventually};
 
 use self::cage::{Cage, Fate};
 
-/// What a plugin of ours does in `process`, by its mode or question, and what it is counted as.
+/// What a plugin of ours does in `process` or `tick`, by its mode or question, and what it is
+/// counted as.
 const GUESTS: &[(&str, &str, &str, &str)] = &[
     ("puppet", "loop", "poison", "timeout"),
     ("puppet", "trap", "poison", "trap"),
@@ -25,6 +26,11 @@ const GUESTS: &[(&str, &str, &str, &str)] = &[
     ("puppet", "origin beyond", "poison", "bad_answer"),
     ("puppet", "cut character", "poison", "bad_answer"),
     ("puppet", "many rows", "poison", "bad_answer"),
+    ("ticker", "tick loops", "{}", "timeout"),
+    ("ticker", "tick traps", "{}", "trap"),
+    ("ticker", "many rows", "{}", "bad_answer"),
+    ("ticker", "huge", "{}", "output"),
+    ("ticker", "untyped", "{}", "bad_answer"),
     ("asker", "", "ask for ever", "host_calls"),
     ("asker", "", "open users for ever", "host_calls"),
     ("asker", "", "random 70000", "host_calls"),
@@ -86,7 +92,7 @@ async fn neighbour_works(weir: &Weir, events: usize) {
 #[tokio::test]
 async fn a_neighbour_of_the_zoo_delivers_everything() {
     let mut setup = Weir::empty().settings("[hub.main]").own_plugins();
-    for guest in ["asker", "puppet"] {
+    for guest in ["asker", "puppet", "ticker"] {
         let wasm = fs::read(artifacts::guests().join(format!("{guest}.wasm")));
         setup = setup.file(&format!("plugins/{guest}.wasm"), wasm.expect("the guests are built"));
     }

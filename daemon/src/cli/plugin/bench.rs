@@ -138,7 +138,7 @@ fn measure(file: &Path, case: &Case) -> Result<Report, Failure> {
 /// A batch of `size` events, those of the case over and over.
 fn filled(case: &Case, size: usize) -> Batch {
     let mut batch = Batch::default();
-    let events: Vec<Event<'_>> = case.batches.iter().flat_map(Batch::iter).collect();
+    let events: Vec<Event<'_>> = case.batches().flat_map(Batch::iter).collect();
     (0..size).for_each(|at| batch.push_event(&events[at % events.len()]));
     batch
 }

@@ -2,16 +2,19 @@
 //!
 //! ```text
 //! golden/CASE/step.toml       config, limits and grants, as in a [[transform]]; may be missing
-//! golden/CASE/events.jsonl    one event per line; an empty line ends a batch
-//! golden/CASE/verdicts.jsonl  one verdict per event
+//! golden/CASE/events.jsonl    one event per line; an empty line ends a batch, and so does
+//!                             {"tick":1764000000000000}, the time that the plugin is told then
+//! golden/CASE/verdicts.jsonl  one verdict per event, and what is emitted per tick
 //! ```
 
 use std::borrow::Cow;
 use std::fs;
+use std::mem;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::Failure;
@@ -37,8 +40,17 @@ const SAMPLE: &str = r#"{"type":"cart.add","subject":"u-1842","data":{"sku":"a1"
 pub(super) struct Case {
     pub(super) name: String,
     pub(super) step: StepFile,
-    pub(super) batches: Vec<Batch>,
+    pub(super) turns: Vec<Turn>,
     dir: PathBuf,
+}
+
+/// What a plugin is called for.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// It judges these events.
+    Batch(Box<Batch>),
+    /// It is told the time, in microseconds since the Unix epoch.
+    Tick(u64),
 }
 
 /// The verdicts that a case expects.
@@ -66,9 +78,9 @@ impl Case {
     pub(super) fn read(dir: PathBuf) -> Result<Self, Failure> {
         let step = StepFile::read(&dir.join("step.toml"), &Environment::of_process())?;
         let file = SourceFile::read(&events_of(&dir))?;
-        let batches = batches(&file)?;
+        let turns = turns(&file)?;
         let name = dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self { name, step, batches, dir })
+        Ok(Self { name, step, turns, dir })
     }
 
     /// A case for a plugin that has none: no config, and the event of a shop.
@@ -79,12 +91,25 @@ impl Case {
         let step = StepFile::read(&nowhere, &Environment::of_process());
         let step = step.expect("a file that is not there is without faults");
         let name = "the built-in sample".to_owned();
-        Self { name, step, batches: vec![batch], dir: nowhere }
+        Self { name, step, turns: vec![Turn::Batch(Box::new(batch))], dir: nowhere }
+    }
+
+    /// The events, as they come together.
+    pub(super) fn batches(&self) -> impl Iterator<Item = &Batch> {
+        self.turns.iter().filter_map(|turn| match turn {
+            Turn::Batch(batch) => Some(&**batch),
+            Turn::Tick(_) => None,
+        })
     }
 
     /// How many events it has.
     pub(super) fn events(&self) -> usize {
-        self.batches.iter().map(Batch::len).sum()
+        self.batches().map(Batch::len).sum()
+    }
+
+    /// Whether the plugin is told the time.
+    pub(super) fn has_ticks(&self) -> bool {
+        self.turns.iter().any(|turn| matches!(turn, Turn::Tick(_)))
     }
 
     /// The step that the plugin runs in.
@@ -129,29 +154,41 @@ fn events_of(case: &Path) -> PathBuf {
     case.join("events.jsonl")
 }
 
-/// The events of `file`, all faults of all lines otherwise.
-fn batches(file: &Arc<SourceFile>) -> Result<Vec<Batch>, Vec<Fault>> {
+/// What `file` says, all faults of all lines otherwise.
+fn turns(file: &Arc<SourceFile>) -> Result<Vec<Turn>, Vec<Fault>> {
     let mut faults = Vec::new();
-    let mut batches = vec![Batch::default()];
+    let mut turns = Vec::new();
     let mut events = 0;
+    let mut batch = Batch::default();
+    let end = |batch: &mut Batch, turns: &mut Vec<Turn>| {
+        let batch = mem::take(batch);
+        turns.extend((!batch.is_empty()).then_some(Turn::Batch(Box::new(batch))));
+    };
     for (_, span) in lines(&file.text) {
-        let last = batches.last_mut().expect("there is always one");
-        if span.is_empty() {
-            if !last.is_empty() {
-                batches.push(Batch::default());
-            }
+        let line = &file.text[span.clone()];
+        let tick = serde_json::from_str::<Tick>(line).ok();
+        if line.is_empty() || tick.is_some() {
+            end(&mut batch, &mut turns);
+            turns.extend(tick.map(|tick| Turn::Tick(tick.tick)));
             continue;
         }
         events += 1;
-        if let Err(why) = push(&file.text[span.clone()], events, last) {
+        if let Err(why) = push(line, events, &mut batch) {
             faults.push(wrong(file, "W0701", &why, span));
         }
     }
-    batches.retain(|batch| !batch.is_empty());
-    if faults.is_empty() && batches.is_empty() {
+    end(&mut batch, &mut turns);
+    if events == 0 {
         faults.push(wrong(file, "W0701", "there is no event", 0..0));
     }
-    if faults.is_empty() { Ok(batches) } else { Err(faults) }
+    if faults.is_empty() { Ok(turns) } else { Err(faults) }
+}
+
+/// A line that tells the time.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tick {
+    tick: u64,
 }
 
 /// Appends the event that `line` spells. Its id is its number unless it has one.

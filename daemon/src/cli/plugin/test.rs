@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::super::{Exit, Output};
 use super::compare::difference;
-use super::golden::Case;
+use super::golden::{Case, Turn};
 use super::{Failure, engine, plugin_at, verdict};
 use crate::chain::Solo;
 use crate::runtime::unusable;
@@ -89,9 +89,17 @@ impl Test {
 }
 
 fn run(case: &Case, artifact: &Arc<Artifact>, is_update: bool) -> Result<Outcome, Failure> {
+    if case.has_ticks() && !artifact.has_timer() {
+        let message = format!("the case {} has a tick, but the plugin has no timer", case.name);
+        let help = "take the tick out, or export `timer`: in Rust `register!(Type, timer)`";
+        return Err(Failure::found(message).help(help));
+    }
     let mut solo = start(case, artifact)?;
-    let verdicts = case.batches.iter().flat_map(|batch| verdict::judge(&mut solo, batch));
-    let lines: Vec<String> = verdicts.collect();
+    let lines = case.turns.iter().flat_map(|turn| match turn {
+        Turn::Batch(batch) => verdict::judge(&mut solo, batch),
+        Turn::Tick(now) => vec![verdict::tick(&mut solo, *now)],
+    });
+    let lines: Vec<String> = lines.collect();
     let actual: Vec<Value> = lines
         .iter()
         .map(|line| serde_json::from_str(line).expect("a verdict is written as JSON"))

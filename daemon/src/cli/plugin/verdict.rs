@@ -6,9 +6,10 @@
 //! {"id":"3","verdict":"patch","data":{"a":1,"b":2}}
 //! {"id":"4","verdict":"fail","kind":"invalid","message":"…"}
 //! {"id":"5","verdict":"error","reason":"timeout","message":"…"}
+//! {"tick":1764000000000000,"rows":[{"type":"window","data":{"n":3}}]}
 //! ```
 //! A row says what differs from the event that it takes the place of; a patch shows the whole data
-//! that it makes.
+//! that it makes. Rows of a tick come from no event.
 
 use std::fmt::Display;
 
@@ -17,7 +18,7 @@ use serde_json::Value;
 use crate::chain::{Judged, Solo};
 use crate::component::{FailureKind, Rows, Transform, TransformError, Verdict};
 use crate::event::encode::{write_data, write_string};
-use crate::event::{Batch, Event, NONE};
+use crate::event::{Batch, Draft, Event, NONE};
 
 /// Runs a transform on `batch` and answers one line per event. As in a chain, a run that fails
 /// is repeated on halves, until the event that is to blame is alone.
@@ -34,6 +35,24 @@ pub(super) fn judge(solo: &mut Solo<impl Transform>, batch: &Batch) -> Vec<Strin
             let len = u32::try_from(batch.len()).expect("a golden file is small");
             let halves = [(0..len / 2), (len / 2..len)].map(Vec::from_iter);
             halves.iter().flat_map(|half| judge(solo, &batch.select(half))).collect()
+        }
+    }
+}
+
+/// Tells a transform the time and answers what it emits as one line.
+pub(super) fn tick(solo: &mut Solo<impl Transform>, now: u64) -> String {
+    let object = Object::new().raw("tick", now);
+    match solo.transform.tick(now) {
+        Ok(rows) => {
+            let mut blank = Batch::default();
+            blank.push(&Draft::default());
+            let all: Vec<String> =
+                (0..rows.types.len()).map(|at| row(at, &blank.event(0), &rows)).collect();
+            object.raw("rows", format_args!("[{}]", all.join(","))).end()
+        }
+        Err(error) => {
+            let object = object.text("verdict", "error").text("reason", error.reason);
+            object.text("message", &error.message).end()
         }
     }
 }

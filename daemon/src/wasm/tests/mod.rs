@@ -3,6 +3,7 @@
 //! The plugins are `tests/guests/*`, built once; `puppet` does what its config says.
 
 mod capabilities;
+mod timer;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,7 @@
 //! What a chain does with verdicts, routes and failures, with transforms written in Rust.
 
+mod ticks;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -37,6 +39,7 @@ where
     Step {
         id: ComponentId::new(&pipeline, name).unwrap(),
         transform: Box::new(Judge(judge)),
+        tick: None,
         on_error,
         rescue: None,
         links,
@@ -65,7 +68,8 @@ fn each(judge: impl Fn(&[u8]) -> Verdict) -> impl Fn(&Batch) -> Result<Verdicts,
 fn chain(steps: Vec<Step>, sinks: usize) -> (Chain, Vec<Inlet>) {
     let (senders, inlets): (Vec<_>, Vec<_>) = (0..sinks).map(|_| edge(CAPACITY)).unzip();
     let sinks = senders.into_iter().map(|sender| SinkLink { sender, is_durable: false }).collect();
-    (Chain::new(vec![vec![Target::Step(0)]], steps, sinks), inlets)
+    let account = Arc::new(Account::new(Limits::default()));
+    (Chain::new(vec![vec![Target::Step(0)]], steps, sinks, account), inlets)
 }
 
 fn publish(account: &Arc<Account>, data: &[&str]) -> (Receipt, Delivery) {
