@@ -18,7 +18,7 @@ use weir_plugin::{Event, Failure, Field};
 const LEN_MAX: usize = 1000;
 
 /// Stands between the parts, which rarely contain it.
-const SEPARATOR: char = '\u{1f}';
+pub const SEPARATOR: char = '\u{1f}';
 
 /// The parts of an event that make its key; in a config a string, or an array of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
