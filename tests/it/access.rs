@@ -9,6 +9,7 @@ use axum::routing::get;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Message;
 use weir_harness::token::{hs256, hs256_of, key_set, unsigned};
 use weir_harness::{Subscriber, Weir, eventually, within};
 
@@ -252,5 +253,35 @@ async fn keys_are_fetched_and_follow_their_provider() {
     .await;
     status(&first).await.refused(401, "unauthorized");
     assert!(refused(&weir, "no_keys").await >= 2.0);
+    weir.stop().await.clean();
+}
+
+#[tokio::test]
+async fn who_subscribes_too_often_is_told_and_nobody_else_notices() {
+    let weir = Weir::with(PIPELINE).settings("[hub.main]").start().await;
+    let mut other = weir.subscribe_websocket("main", &["a"]).await;
+    let mut page = Subscriber::websocket(weir.public, "/live/main/ws").await;
+    let sub = json!({"type": "sub", "ref": 1, "channels": ["a"], "last": 1}).to_string();
+    for _ in 0..20 {
+        page.send_raw(Message::text(vec![sub.as_str(); 50].join("\n"))).await;
+    }
+    let mut told = (0, 0);
+    while told.0 + told.1 < 1_000 {
+        let frame = page.next().await.expect("it is not cut off");
+        match frame["type"].as_str() {
+            Some("subok") => told.0 += 1,
+            Some("error") => {
+                assert_eq!((&frame["code"], &frame["ref"]), (&json!("rate_limited"), &json!(1)));
+                told.1 += 1;
+            }
+            _ => panic!("{frame}"),
+        }
+    }
+    assert!(told.0 >= 256 && told.1 > 0, "{told:?}");
+    let refused = weir.metric("weir_hub_refused_total", &[("reason", "rate")]).await;
+    assert_eq!(refused, f64::from(told.1));
+    weir.publish("/in?type=a", "{}").await.accepted();
+    page.expect("{}").await;
+    other.expect("{}").await;
     weir.stop().await.clean();
 }

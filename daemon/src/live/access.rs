@@ -67,6 +67,8 @@ pub enum Reason {
     Forbidden,
     /// A page of a foreign origin.
     Origin,
+    /// Who subscribes too often.
+    Rate,
 }
 
 /// How often somebody was turned away.
@@ -159,8 +161,15 @@ impl fmt::Display for Denied {
 
 impl Reason {
     /// All there are.
-    pub const ALL: [Self; 6] =
-        [Self::Missing, Self::Invalid, Self::NoKeys, Self::Expired, Self::Forbidden, Self::Origin];
+    pub const ALL: [Self; 7] = [
+        Self::Missing,
+        Self::Invalid,
+        Self::NoKeys,
+        Self::Expired,
+        Self::Forbidden,
+        Self::Origin,
+        Self::Rate,
+    ];
 
     /// The name in metrics.
     pub fn name(self) -> &'static str {
@@ -171,6 +180,7 @@ impl Reason {
             Self::Expired => "expired_token",
             Self::Forbidden => "channel",
             Self::Origin => "origin",
+            Self::Rate => "rate",
         }
     }
 }

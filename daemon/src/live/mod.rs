@@ -1,6 +1,7 @@
 //! Live hubs: channels, history and subscribers, and the protocols that reach them.
 
 mod access;
+mod allowance;
 mod app;
 mod backplane;
 mod cache;

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
-use tokio::time::Instant;
 
 use super::{App, Denied, Refused};
 use crate::auth::signature::SignatureError;
+use crate::live::allowance::Allowance;
 use crate::live::echo::SocketId;
 use crate::live::presence::Member;
 use crate::live::protocol::pusher::{self, Command, Kind, Refusal, Wish};
@@ -40,7 +40,7 @@ pub(super) struct Guest {
     pub(super) terminated: Option<Stop>,
     faults: u32,
     /// Events that may be published now, and when that was counted.
-    allowance: (f64, Instant),
+    allowance: Allowance,
 }
 
 /// Why a client does not get what it asked for.
@@ -57,6 +57,7 @@ impl Guest {
         app.connect()?;
         let socket = SocketId::fresh();
         let limits = app.settings().limits;
+        let rate = to_rate(limits.client_events_rate);
         let subscription =
             Subscription::of_socket(Arc::clone(&app.hub), socket, limits.channels_max);
         Ok(Self {
@@ -67,7 +68,7 @@ impl Guest {
             user: None,
             terminated: None,
             faults: 0,
-            allowance: (to_rate(limits.client_events_rate), Instant::now()),
+            allowance: Allowance::new(rate, rate),
         })
     }
 
@@ -262,7 +263,7 @@ impl Guest {
             return Err(No { why: Refused::Limit, ..No::grammar(message) });
         }
         let rate = settings.limits.client_events_rate;
-        if !spend(&mut self.allowance, to_rate(rate)) {
+        if !self.allowance.spend() {
             let message = format!("a client publishes at most {rate} events a second");
             return Err(No { why: Refused::Rate, ..No::grammar(message) });
         }
@@ -296,18 +297,6 @@ impl No {
         let message = message.to_owned();
         Self { why: Refused::Forbidden, kind: "Forbidden", status: 403, message }
     }
-}
-
-/// Takes one from an allowance that grows by `rate` a second, up to that.
-fn spend((left, at): &mut (f64, Instant), rate: f64) -> bool {
-    let now = Instant::now();
-    *left = (*left + now.duration_since(*at).as_secs_f64() * rate).min(rate);
-    *at = now;
-    let is_enough = *left >= 1.0;
-    if is_enough {
-        *left -= 1.0;
-    }
-    is_enough
 }
 
 fn to_rate(events: usize) -> f64 {

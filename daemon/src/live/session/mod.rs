@@ -26,7 +26,8 @@ pub(crate) use self::intake::{Intake, Results};
 pub use self::mirror::Mirror;
 pub(crate) use self::socket::SocketLimits;
 pub(in crate::live) use self::socket::{Close, Socket};
-use super::access::{Admission, Denied};
+use super::access::{Admission, Denied, Reason};
+use super::allowance::Allowance;
 use super::hub::{Hub, Start};
 use super::message::{FRAME_LEN_MAX, Piece};
 use super::pattern::Pattern;
@@ -46,6 +47,11 @@ const PONG_WITHIN: Duration = Duration::from_secs(10);
 
 /// Bad frames, less good ones, after which a connection is closed.
 const FAULTS_MAX: u32 = 16;
+
+/// `sub` frames that a connection may send at once, and in a second from then on. A client that
+/// comes back may have one for each of its channels, and each may read the history.
+const SUBS_MAX: f64 = 256.0;
+const SUBS_RATE: f64 = 32.0;
 
 /// How long what is in flight may take once the connection is to end.
 const PARTING: Duration = Duration::from_secs(10);
@@ -81,6 +87,7 @@ pub(crate) async fn run(upgraded: Upgraded, terms: Terms) {
         in_flight: 0,
         out: Vec::new(),
         faults: 0,
+        subs: Allowance::new(SUBS_MAX, SUBS_RATE),
         awaits_pong: false,
     };
     let close = session.serve(goodbye, gone).await;
@@ -103,6 +110,7 @@ struct Session {
     /// Lines to be sent with the next frame.
     out: Vec<u8>,
     faults: u32,
+    subs: Allowance,
     awaits_pong: bool,
 }
 
@@ -294,6 +302,7 @@ impl Session {
             message: message.into(),
             hint: Some(hint),
         };
+        let is_hasty = !self.subs.spend();
         let has_user = self.admission.as_ref().is_some_and(|own| own.member().is_some());
         let refused = match &mut self.subscription {
             None => refuse(
@@ -301,6 +310,11 @@ impl Session {
                 "there is nothing to subscribe to on this path".to_owned(),
                 "the source names no hub",
             ),
+            Some(subscription) if is_hasty => {
+                subscription.hub().refusals().count(Reason::Rate);
+                let message = format!("a connection subscribes at most {SUBS_RATE} times a second");
+                refuse("rate_limited", message, "name many channels in one `sub`, or use a pattern")
+            }
             Some(_) if is_present && !has_user => refuse(
                 "forbidden",
                 "nobody knows who would be present".to_owned(),
