@@ -21,6 +21,7 @@ mod plugin_tools;
 mod presence;
 mod publish;
 mod publishers;
+mod pusher_shared;
 mod rabbitmq;
 mod rabbitmq_refusals;
 mod rabbitmq_source;

@@ -138,3 +138,21 @@ async fn daemons_that_share_a_hub_know_who_is_on_the_others() {
     assert_eq!(dora.frame("leave").await["user"], "carl");
     assert_eq!(dora.frame("leave").await["user"], "ann");
 }
+
+#[tokio::test]
+async fn whoever_came_through_a_daemon_that_was_killed_is_gone_soon() {
+    let Some((_, vhost)) = brokers::quiet("presence-kill").await else { return };
+    let backplane = format!("backplane = {{ url = \"{}\" }}", vhost.url);
+    let (mut victim, other) = (daemon(&backplane).await, daemon(&backplane).await);
+    let mut bob = connect(&other, &json!("bob"), &json!(null)).await;
+    enter(&mut bob, "room.1").await;
+    let mut ann = connect(&victim, &json!("ann"), &json!(null)).await;
+    enter(&mut ann, "room.1").await;
+    assert_eq!(bob.frame("join").await["user"], "ann");
+    // It says no farewell, and is silent from now on.
+    victim.kill9();
+    assert_eq!(bob.frame("leave").await["user"], "ann");
+    let mut carl = connect(&other, &json!("carl"), &json!(null)).await;
+    let here = enter(&mut carl, "room.1").await;
+    assert_eq!(here, json!([{"user": "bob"}, {"user": "carl"}]));
+}

@@ -17,8 +17,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
+use tokio::select;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, timeout};
+use tracing::warn;
 
 pub(crate) use self::api::{AppIntake, Publication, Verdicts};
 use self::counts::Counts;
@@ -26,6 +30,7 @@ pub use self::counts::{AppStats, Refused};
 pub use self::door::mounts;
 pub use self::settings::{AppLimits, AppSettings, NoticeKind, WebhookSettings};
 use self::webhooks::{ClientEvent, Notice, Webhooks};
+use super::backplane::Signal;
 use super::echo::SocketId;
 use super::hub::{Hub, Start};
 use super::pattern::Pattern;
@@ -106,8 +111,15 @@ impl App {
         });
     }
 
-    /// Ends the connections of `user` that signed in.
+    /// Ends the connections of `user` that signed in, on all daemons that share the hub.
     pub(super) fn terminate(&self, user: &str) {
+        self.terminate_here(user);
+        if let Some(backplane) = self.hub.backplane() {
+            backplane.signal(Signal::End { user: user.into() });
+        }
+    }
+
+    fn terminate_here(&self, user: &str) {
         let ended = self.lock().users.remove(user).unwrap_or_default();
         ended.iter().for_each(|(_, stopper)| stopper.ask());
     }
@@ -199,7 +211,7 @@ impl App {
     ) {
         let mut frame = Vec::new();
         pusher::write_client_event((event, channel), data, user, &mut frame);
-        let frame = frame.into();
+        let frame = Bytes::from(frame);
         self.counts.client_event();
         if self.webhooks.want(NoticeKind::ClientEvent) {
             let data = data.map_or("", RawValue::get);
@@ -215,6 +227,10 @@ impl App {
             self.webhooks.tell(&Notice { event: Some(event), user, ..notice });
         }
         self.hub.signal(channel, &frame, Some(socket));
+        if let Some(backplane) = self.hub.backplane() {
+            let frame = String::from_utf8_lossy(&frame).into();
+            backplane.signal(Signal::Frame { channel: channel.into(), frame });
+        }
     }
 
     /// Notes who a connection is; answers what asks it to end.
@@ -304,6 +320,10 @@ impl Apps {
     pub fn start(&self, tasks: &Tasks, stop: &Stop) {
         for app in self.apps.values() {
             app.webhooks.start(tasks, stop);
+            if let Some(backplane) = app.hub.backplane() {
+                let (app, ended, stop) = (Arc::clone(app), backplane.ended(), stop.clone());
+                drop(tasks.spawn(obey(app, ended, stop)));
+            }
         }
         let told = self.apps.values().filter(|app| app.settings.subscription_counts);
         for app in told {
@@ -325,5 +345,20 @@ impl Apps {
     /// The app with `key`.
     fn with_key(&self, key: &str) -> Option<&Arc<App>> {
         self.apps.values().find(|app| app.settings.credentials.key == key)
+    }
+}
+
+/// Ends the connections of users as other daemons say.
+async fn obey(app: Arc<App>, mut ended: broadcast::Receiver<Arc<str>>, mut stop: Stop) {
+    loop {
+        let user = select! {
+            user = ended.recv() => user,
+            () = stop.asked() => return,
+        };
+        match user {
+            Ok(user) => app.terminate_here(&user),
+            Err(RecvError::Lagged(users)) => warn!(users, "connections of users were not ended"),
+            Err(RecvError::Closed) => return,
+        }
     }
 }

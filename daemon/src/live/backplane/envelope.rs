@@ -23,6 +23,8 @@ pub(super) enum Kind {
     Events = 1,
     /// It brings who came and went.
     Presence = 2,
+    /// It brings what is told once, to whoever is there.
+    Signals = 3,
 }
 
 /// Where a message comes from.
@@ -71,7 +73,7 @@ impl<'a> Envelope<'a> {
     pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
         let mut rest = bytes;
         let [version, kind] = take(&mut rest)?;
-        let kinds = [Kind::Hello, Kind::Events, Kind::Presence];
+        let kinds = [Kind::Hello, Kind::Events, Kind::Presence, Kind::Signals];
         let kind = kinds.into_iter().find(|known| *known as u8 == kind);
         let kind = kind.filter(|_| version == VERSION)?;
         let head = Head {

@@ -8,17 +8,20 @@
 mod company;
 mod envelope;
 mod feed;
+mod hand;
 mod heard;
 mod relay;
+mod signal;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 pub(crate) use relay::{Relay, Strange};
+pub(in crate::live) use signal::Signal;
 
 use crate::ack::{Code, Refusal};
 use crate::live::hub::Hub;
@@ -34,6 +37,9 @@ const STRAY: u64 = NUMBERS / 2;
 /// Parcels that may wait for the relay. What is in them is bounded by what pipelines admit.
 const WAITING_MAX: usize = 1_024;
 
+/// Users whose connections are to end and whom their apps have not seen yet.
+const ENDED_MAX: usize = 256;
+
 /// The way from a hub to its relay.
 #[derive(Debug)]
 pub(in crate::live) struct Backplane {
@@ -42,6 +48,8 @@ pub(in crate::live) struct Backplane {
     /// The relay's end until there is one. Touched once, hence a std mutex.
     outbox: Mutex<Option<mpsc::Receiver<Waiting>>>,
     standing: watch::Sender<Standing>,
+    /// Users whose connections another daemon wants to end; apps of the hub listen.
+    ended: broadcast::Sender<Arc<str>>,
 }
 
 /// What a relay takes in.
@@ -49,6 +57,8 @@ pub(in crate::live) struct Backplane {
 pub(crate) enum Waiting {
     /// Events for the stream.
     Parcel(Parcel),
+    /// Something for whoever is there.
+    Signal(Signal),
     /// Somebody who wants to know that all before is settled.
     Mark(oneshot::Sender<()>),
 }
@@ -68,7 +78,25 @@ impl Backplane {
         let (inbox, outbox) = mpsc::channel(WAITING_MAX);
         let trouble = Some("its history is still being read".into());
         let standing = watch::Sender::new(Standing { is_open: false, trouble });
-        Self { inbox, outbox: Mutex::new(Some(outbox)), standing }
+        let ended = broadcast::Sender::new(ENDED_MAX);
+        Self { inbox, outbox: Mutex::new(Some(outbox)), standing, ended }
+    }
+
+    /// Tells the other daemons, as far as they can be reached now.
+    pub(in crate::live) fn signal(&self, signal: Signal) {
+        // Full only while the stream takes nothing, and nobody waits for what it says.
+        drop(self.inbox.try_send(Waiting::Signal(signal)));
+    }
+
+    /// Lets the apps of the hub end the connections of `user`.
+    fn end(&self, user: &str) {
+        // An error means that there is no app.
+        drop(self.ended.send(user.into()));
+    }
+
+    /// The users whose connections other daemons want to end, from now on.
+    pub(in crate::live) fn ended(&self) -> broadcast::Receiver<Arc<str>> {
+        self.ended.subscribe()
     }
 
     /// Takes `parcel` for the stream; the relay hands it out and settles it.

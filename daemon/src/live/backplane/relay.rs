@@ -15,15 +15,12 @@ use tracing::{info, warn};
 
 use super::company::{self, Company};
 use super::envelope::{Envelope, Head, Kind};
+use super::hand::{Held, base, hand_in, hand_out_stray};
 use super::heard::Heard;
-use super::{NUMBERS, STRAY, Waiting, closed};
-use crate::event::encode::CHANNEL_MARK;
-use crate::event::pack::unpack;
+use super::signal::{self, Signals};
+use super::{Waiting, closed};
 use crate::live::cursor::Epoch;
 use crate::live::hub::Hub;
-use crate::live::message::Post;
-use crate::live::parcel::Parcel;
-use crate::live::pattern::Channel;
 use crate::units::now_micros;
 
 /// How long events may wait for the stream before their publishers are told to try again.
@@ -62,19 +59,11 @@ pub(crate) struct Relay {
     phase: Phase,
     is_alone: bool,
     company: Company,
+    signals: Signals,
     taken: u64,
     settled: u64,
     /// Who waits until so many are settled.
     marks: VecDeque<(u64, oneshot::Sender<()>)>,
-}
-
-/// Events of one parcel.
-#[derive(Debug)]
-struct Held {
-    parcel: Parcel,
-    until: Instant,
-    /// Whether this daemon's subscribers have them, without a place in the stream.
-    is_stray: bool,
 }
 
 /// A message that did not come back yet.
@@ -122,6 +111,7 @@ impl Relay {
             phase: Phase::Away,
             is_alone: false,
             company: Company::default(),
+            signals: Signals::default(),
             taken: 0,
             settled: 0,
             marks: VecDeque::new(),
@@ -135,10 +125,13 @@ impl Relay {
                 self.taken += 1;
                 let mut held = Held { parcel, until: now + WAIT_MAX, is_stray: false };
                 if self.is_alone {
-                    hand_out_stray(&self.hub, self.last, &mut held);
+                    hand_out_stray(&self.hub, self.last_offset(), &mut held);
                 }
                 self.waiting.push_back(held);
             }
+            Waiting::Signal(signal) if self.phase == Phase::Synced => self.signals.add(signal),
+            // Nobody would hear it in time.
+            Waiting::Signal(_) => {}
             Waiting::Mark(mark) => {
                 self.marks.push_back((self.taken, mark));
                 self.note_settled(0);
@@ -169,6 +162,7 @@ impl Relay {
     /// The connection is gone.
     pub(crate) fn lost(&mut self) {
         self.phase = Phase::Away;
+        self.signals = Signals::default();
         self.sent.iter_mut().for_each(|sent| sent.is_out = false);
     }
 
@@ -250,8 +244,10 @@ impl Relay {
         match head.kind {
             Kind::Events if is_new => self.hand_out(offset, envelope),
             Kind::Presence if is_new && is_other => company::hear(&self.hub, envelope),
+            Kind::Signals if is_new && is_other => signal::hear(&self.hub, envelope),
+            Kind::Signals if head.node == self.node => self.signals.came_back(),
             Kind::Hello if is_other => self.company.owe_all(),
-            Kind::Events | Kind::Presence | Kind::Hello => {}
+            Kind::Events | Kind::Presence | Kind::Signals | Kind::Hello => {}
         }
         if self.is_own_hello(&head) {
             self.synced();
@@ -339,6 +335,10 @@ impl Relay {
             self.sent[place].is_out = true;
             return Some(self.message(&self.sent[place]));
         }
+        if let Some(signals) = self.signals.take() {
+            self.number += 1;
+            return Some(self.head(Kind::Signals, self.number).write(&[signals]));
+        }
         if self.sent.len() >= SENT_MAX || self.waiting.is_empty() {
             return None;
         }
@@ -376,6 +376,10 @@ impl Relay {
         Some(self.head(Kind::Presence, self.number).write(&[farewell]))
     }
 
+    fn last_offset(&self) -> Option<u64> {
+        self.last.map(|last| last.offset)
+    }
+
     fn message(&self, sent: &Sent) -> Vec<u8> {
         let records: Vec<_> = sent.held.iter().map(|held| held.parcel.record()).collect();
         self.head(Kind::Events, sent.number).write(&records)
@@ -407,15 +411,16 @@ impl Relay {
         if let Some(backplane) = self.hub.backplane() {
             backplane.open();
         }
+        let last = self.last_offset();
         for sent in &mut self.sent {
             for held in &mut sent.held {
-                hand_out_stray(&self.hub, self.last, held);
+                hand_out_stray(&self.hub, last, held);
             }
             sent.is_stray = sent.held.iter().all(|held| held.is_stray) && !sent.held.is_empty()
                 || sent.is_stray;
         }
         for held in &mut self.waiting {
-            hand_out_stray(&self.hub, self.last, held);
+            hand_out_stray(&self.hub, last, held);
         }
     }
 
@@ -456,39 +461,5 @@ impl Relay {
             // Whoever asked may be gone.
             mark.send(()).ok();
         }
-    }
-}
-
-/// The number of the first event in the message at `offset`.
-fn base(offset: u64) -> u64 {
-    (offset + 1) * NUMBERS
-}
-
-/// Hands out events that have no place in the stream yet, behind the last message that came.
-fn hand_out_stray(hub: &Hub, last: Option<Last>, held: &mut Held) {
-    let first = last.map_or(0, |last| base(last.offset)) + STRAY;
-    let posts = held.parcel.posts();
-    let next = hub.kept().end.max(first);
-    let room = next.next_multiple_of(NUMBERS) - next;
-    if !held.is_stray && (posts.len() as u64) < room {
-        hub.feed(next, &posts, Instant::now());
-        held.is_stray = true;
-    }
-}
-
-/// Hands out the events of a record with the numbers from `first` on.
-fn hand_in(hub: &Hub, record: &[u8], first: u64, at: Instant) {
-    let Ok(batch) = unpack(record) else {
-        return warn!("a record in the stream holds no events that this version can read");
-    };
-    let posts = (first..).zip(batch.iter()).filter_map(|(seq, event)| {
-        let channel = Channel::new(event.extension(CHANNEL_MARK)?).ok()?;
-        Some((seq, Post { channel, event }))
-    });
-    let posts: Vec<_> = posts.collect();
-    for run in posts.chunk_by(|(one, _), (other, _)| one + 1 == *other) {
-        let Some((first, _)) = run.first() else { continue };
-        let run: Vec<_> = run.iter().map(|(_, post)| *post).collect();
-        hub.feed(*first, &run, at);
     }
 }

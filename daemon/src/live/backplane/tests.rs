@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::time::{Duration, Instant};
 
+use super::signal::{Signal, Signals};
 use super::{Relay, Waiting};
 use crate::ack::{Account, AckMode, Answer, Code, Limits, Outcome, Receipt};
 use crate::event::{Batch, Draft};
@@ -335,4 +336,25 @@ async fn nothing_is_acknowledged_that_is_not_in_the_stream() {
     assert_eq!(receipt.answers()[0].code(), Some(Code::Unavailable));
     settle(&mut nodes, &mut stream);
     assert_eq!(nodes[0].ids(), ["a.0"], "it was refused and does not come again");
+}
+
+#[test]
+fn signals_wait_for_those_before_them_within_bounds() {
+    let mut signals = Signals::default();
+    let end = |user: String| Signal::End { user: user.into() };
+    let mut sent = 0;
+    for n in 0..100 {
+        signals.add(end(n.to_string()));
+        sent += usize::from(signals.take().is_some());
+    }
+    assert_eq!(sent, 4);
+    signals.came_back();
+    let rest = signals.take().unwrap();
+    assert_eq!(serde_json::from_slice::<Vec<Signal>>(&rest.bytes).unwrap().len(), 96);
+    signals.came_back();
+    for _ in 0..3_000 {
+        signals.add(end("x".repeat(1_000)));
+    }
+    let rest = signals.take().unwrap();
+    assert!((1 << 20..2 << 20).contains(&rest.bytes.len()), "{}", rest.bytes.len());
 }
