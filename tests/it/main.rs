@@ -27,6 +27,7 @@ mod rabbitmq_refusals;
 mod rabbitmq_source;
 mod readme;
 mod reload;
+mod sessionize;
 mod shutdown;
 mod slow;
 mod spool;
