@@ -60,7 +60,11 @@ for (const [colorScheme, width] of [['light', 360], ['dark', 1200]]) {
     const daemon = await startDaemon(t);
     const { outputFiles } = await build({
       entryPoints: [at('../examples/react/main.jsx')], bundle: true, format: 'esm', jsx: 'automatic', outdir: 'out', write: false,
-      alias: { 'weir-client': at('../lib/index.js'), 'weir-client/react': at('../lib/react.js') },
+      // One React for all, even where the example's own is installed.
+      alias: {
+        'weir-client': at('../lib/index.js'), 'weir-client/react': at('../lib/react.js'),
+        react: at('../node_modules/react'), 'react-dom': at('../node_modules/react-dom'),
+      },
       define: { 'process.env.NODE_ENV': '"production"' },
     });
     const { context } = await visit(t, { colorScheme, viewport: { width, height: 800 } });
