@@ -15,6 +15,7 @@ mod durable;
 mod durable_hub;
 mod live;
 mod log;
+mod outbound;
 mod overload;
 mod plugin_authors;
 mod plugin_tools;

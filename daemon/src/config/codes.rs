@@ -67,6 +67,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("W0603", "a plugin cannot be used, or refuses its configuration"),
     ("W0604", "a table that transforms look things up in cannot be loaded"),
     ("W0605", "a plugin that has no timer is to be told the time"),
+    ("W0606", "a step grants what does not exist"),
     ("W0701", "a line of a golden file is no event"),
     ("W0702", "a line of a golden file is no verdict"),
 ];

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::iter;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use super::dead_letters::take_dead_letters;
 use super::dedupe::take_dedupe;
 use super::interpolate::Interpolation;
 use super::keys::{not_offered, take_on_error, take_tables, take_text, take_texts, unknown_keys};
+use super::limits::{LimitKeys, grants, limits};
 use super::listing::{read_text, whole};
 use super::names::Names;
 use super::tables::take_lookups;
@@ -28,8 +28,7 @@ use crate::component::{
     BuildError, ComponentId, PipelineName, Settings, Table, Value, did_you_mean, quoted,
 };
 use crate::dead::DeadLetterSettings;
-use crate::units::{Size, Time};
-use crate::wasm::Limits;
+use crate::units::Time;
 
 /// The most transforms of one pipeline: each is a frame on the stack of its thread.
 const TRANSFORMS_MAX: usize = 100;
@@ -145,18 +144,9 @@ struct TransformKeys {
     #[serde(default)]
     limits: LimitKeys,
     #[serde(default)]
-    grants: Vec<String>,
+    grants: Vec<Spanned<String>>,
     #[serde(default)]
     tick: Option<Spanned<Time>>,
-}
-
-/// The keys of `limits`.
-#[derive(Deserialize, Default)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct LimitKeys {
-    time: Option<Spanned<Time>>,
-    memory: Option<Spanned<Size>>,
-    state: Option<Spanned<Size>>,
 }
 
 impl Reader<'_> {
@@ -284,7 +274,7 @@ impl Reader<'_> {
             config_span,
             on_error: keys.on_error,
             limits: limits(&keys.limits, faults),
-            grants: keys.grants,
+            grants: grants(keys.grants, faults),
             tick: tick(keys.tick.as_ref(), faults),
             inputs,
             span,
@@ -362,42 +352,8 @@ fn tick(key: Option<&Spanned<Time>>, faults: &mut Vec<BuildError>) -> Option<Spa
     Some(Spanned::new(key?.span(), every))
 }
 
-pub(super) fn limits(keys: &LimitKeys, faults: &mut Vec<BuildError>) -> Limits {
-    let mut limits = Limits::default();
-    if let Some(time) = &keys.time {
-        limits.time = time.get_ref().0;
-        if limits.time.is_zero() {
-            let fault = BuildError::new("W0114", "a plugin needs more time than none");
-            faults.push(fault.at(time.span()));
-        }
-    }
-    if let Some(memory) = &keys.memory {
-        limits.memory = memory.get_ref().0;
-        if !MEMORY.contains(&limits.memory) {
-            let (min, max) = (Size(*MEMORY.start()), Size(*MEMORY.end()));
-            let message = format!("a plugin's memory is between {min} and {max}");
-            faults.push(BuildError::new("W0114", message).at(memory.span()));
-        }
-    }
-    if let Some(state) = &keys.state {
-        limits.state = state.get_ref().0;
-        if !STATE.contains(&limits.state) {
-            let (min, max) = (Size(*STATE.start()), Size(*STATE.end()));
-            let message = format!("a plugin's state is between {min} and {max}");
-            faults.push(BuildError::new("W0114", message).at(state.span()));
-        }
-    }
-    limits
-}
-
 /// More often the calls would cost more than they can be good for.
 const TICK_MIN: Duration = Duration::from_millis(10);
-
-/// What state a plugin can have: all of it is held in memory too.
-const STATE: RangeInclusive<usize> = 1 << 10..=256 << 20;
-
-/// What memory a plugin can have: from one page to what the sandbox reserves for each.
-const MEMORY: RangeInclusive<usize> = 64 << 10..=1 << 30;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut out, byte| {

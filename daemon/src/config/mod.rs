@@ -14,6 +14,7 @@ mod hub;
 mod interpolate;
 mod json;
 mod keys;
+mod limits;
 mod listing;
 mod memory;
 mod names;

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::file::{LimitKeys, limits};
+use toml::Spanned;
+
 use super::interpolate::Interpolation;
+use super::limits::{LimitKeys, grants as granted, limits};
 use super::listing::read_text;
 use super::tables::{TableSpec, take_lookups};
 use super::{Environment, Fault, SourceFile};
@@ -45,7 +47,7 @@ struct Keys {
     #[serde(default)]
     limits: LimitKeys,
     #[serde(default)]
-    grants: Vec<String>,
+    grants: Vec<Spanned<String>>,
 }
 
 impl StepFile {
@@ -71,7 +73,7 @@ impl StepFile {
         let config_json = super::json::text(config.map(|config| config.node), &mut faults);
         let keys = Settings::new(table).read::<Keys>().map_err(|errors| faults.extend(errors)).ok();
         let (limits, grants) = match keys {
-            Some(keys) => (limits(&keys.limits, &mut faults), keys.grants),
+            Some(keys) => (limits(&keys.limits, &mut faults), granted(keys.grants, &mut faults)),
             None => (Limits::default(), Vec::new()),
         };
         let tables: Vec<_> = tables.iter().filter_map(|spec| loaded(spec, &mut faults)).collect();

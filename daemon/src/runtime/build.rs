@@ -16,11 +16,13 @@ use crate::config::{Fault, Pipeline, SinkSpec, SourceSpec, TableSpec, TransformS
 use crate::edge::Outlet;
 use crate::graph::Graph;
 use crate::lookup::LookupTable;
-use crate::net::Mount;
+use crate::net::{Mount, Outbound};
 use crate::runtime::StepView;
 use crate::spool::Spool;
 use crate::store::{EXTENSION, State};
-use crate::wasm::{Artifact, KV, LOOKUP, Lends, LoadError, StepMetrics, StepSetup, WasmTransform};
+use crate::wasm::{
+    Artifact, KV, LOOKUP, Lends, LoadError, StepHttp, StepMetrics, StepSetup, WasmTransform,
+};
 
 /// How often a plugin with a timer is told the time unless its step says so.
 const TICK_DEFAULT: Duration = Duration::from_secs(1);
@@ -251,7 +253,9 @@ fn lends(spec: &TransformSpec, pipeline: &Pipeline, host: &Host) -> Lends {
     } else {
         Arc::new(State::volatile())
     };
-    Lends { metrics, tables: tables.collect(), state }
+    let outbound = host.lent.borrow("outbound", Outbound::default);
+    let http = host.lent.borrow(&id, || StepHttp::new(outbound));
+    Lends { metrics, tables: tables.collect(), state, http }
 }
 
 /// The table that `spec` declares; the same one for as long as somebody uses it.

@@ -15,7 +15,7 @@ use super::metrics::{Family, Labels, Number, component_labels};
 use crate::chain::{BreakerState, StepStats};
 use crate::component::TransformError;
 use crate::runtime::View;
-use crate::wasm::{BUCKETS, Measure};
+use crate::wasm::{BUCKETS, Histogram, Measure};
 
 /// What the daemon counts.
 pub(super) fn transforms(
@@ -75,12 +75,12 @@ pub(super) fn plugins(
     view: &View,
     encoder: &mut DescriptorEncoder<'_>,
 ) -> fmt::Result {
-    let steps = view.pipelines.iter().flat_map(|pipeline| &pipeline.steps);
+    let steps = || view.pipelines.iter().flat_map(|pipeline| &pipeline.steps);
     let mut counts: Vec<(Labels, u64)> = Vec::new();
     let mut gauges: Vec<(Labels, f64)> = Vec::new();
     let mut histograms = Vec::new();
     let mut dropped = Vec::new();
-    for step in steps {
+    for step in steps() {
         let series = step.metrics.series();
         if series.dropped > 0 {
             dropped.push((component_labels("step", &step.id), series.dropped));
@@ -95,16 +95,37 @@ pub(super) fn plugins(
             }
         }
     }
+    let requests = steps().flat_map(|step| {
+        let asked = step.metrics.http().results().filter(|(_, count)| *count > 0);
+        asked.map(|(result, count)| {
+            let mut labels = component_labels("step", &step.id);
+            labels.push(("result", result.to_owned()));
+            (labels, count)
+        })
+    });
     let families = [
+        Family::counter("weir_plugin_http_requests", "What became of requests of plugins")
+            .samples(requests),
         Family::counter("weir_plugin_count", "What plugins count").samples(counts),
         Family::gauge("weir_plugin_gauge", "What plugins measure").samples(gauges),
         Family::counter("weir_plugin_dropped_updates", "Updates of plugins that did not fit")
             .samples(dropped),
     ];
     families.iter().try_for_each(|family| family.encode(encoder))?;
-    let (name, help) = ("weir_plugin_histogram", "What plugins observe");
+    encode_histograms(encoder, ("weir_plugin_histogram", "What plugins observe"), &histograms)?;
+    let waited = steps().map(|step| (component_labels("step", &step.id), step.metrics.http()));
+    let waited = waited.map(|(labels, http)| (labels, Box::new(http.seconds())));
+    let waited: Vec<_> = waited.filter(|(_, seconds)| seconds.count > 0).collect();
+    encode_histograms(encoder, ("weir_plugin_http_seconds", "What their requests took"), &waited)
+}
+
+fn encode_histograms(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    histograms: &[(Labels, Box<Histogram>)],
+) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-    for (labels, histogram) in &histograms {
+    for (labels, histogram) in histograms {
         let bounds = BUCKETS.into_iter().chain(iter::once(f64::INFINITY));
         let buckets: Vec<(f64, u64)> = bounds.zip(histogram.buckets).collect();
         let mut sample = metric.encode_family(labels)?;

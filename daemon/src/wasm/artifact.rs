@@ -120,6 +120,14 @@ pub enum LoadError {
     /// The step grants what does not exist.
     #[error("there is no capability `{0}`")]
     UnknownGrant(String),
+    /// The step grants a server that nobody can ask.
+    #[error("`{grant}` grants nothing: {why}")]
+    BadGrant {
+        /// The grant.
+        grant: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// No instance could be made.
     #[error("the plugin does not start: {0}")]
     Start(String),
@@ -160,6 +168,11 @@ impl LoadError {
             Self::NotGranted { grants, .. } => format!("add `grants = {grants}` to the step"),
             Self::UnknownGrant(_) => {
                 format!("a step can grant `{}`", host::grants().join("`, `"))
+            }
+            Self::BadGrant { .. } => {
+                "write `http:api.example.com` or `http:api.example.com:8443` for https, \
+                 `http:http://10.0.0.5:8080` for http"
+                    .to_owned()
             }
             Self::Compiler(_) => {
                 "compilation is limited in time and memory; make the plugin smaller".to_owned()

@@ -15,7 +15,7 @@ use super::artifact::{Artifact, LoadError};
 use super::clip;
 use super::columns::{Field, Input, Needs, StepName};
 use super::engine::{Watch, ticks};
-use super::host::{Host, Lends, Log, Overrun, Voice};
+use super::host::{self, Host, Lends, Log, Overrun, Voice};
 use crate::component::{ComponentId, Rows, TransformError, Verdicts};
 use crate::event::{Batch, Column, Fields};
 
@@ -46,11 +46,21 @@ pub struct Limits {
     pub memory: usize,
     /// Most bytes that the step's state may have.
     pub state: usize,
+    /// Longest time that it may wait for servers elsewhere, per batch.
+    pub http: Duration,
+    /// Most bytes that it may send them, or they may answer, in one body.
+    pub http_body: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { time: Duration::from_millis(50), memory: 64 << 20, state: 16 << 20 }
+        Self {
+            time: Duration::from_millis(50),
+            memory: 64 << 20,
+            state: 16 << 20,
+            http: Duration::from_secs(1),
+            http_body: 1 << 20,
+        }
     }
 }
 
@@ -111,13 +121,13 @@ pub(super) struct Instance {
 impl Mould {
     /// A new instance, configured.
     pub(super) fn cast(&self) -> Result<Instance, LoadError> {
-        let lends = self.setup.lends.clone();
-        let host = Host::new(&self.setup.limits, Log::new(&self.voice), lends);
+        let host = Host::new(&self.setup, Log::new(&self.voice));
         let mut store = Store::new(&self.artifact.sandbox.engine, host);
         store.limiter(|host| &mut host.memory);
         store.set_max_component_handles(HANDLES_MAX);
         store.set_hostcall_fuel(OUTPUT_FLOOR);
         store.set_epoch_deadline(ticks(CONFIGURE_TIME));
+        store.epoch_deadline_callback(host::on_deadline);
         if self.artifact.sandbox.watch == Watch::Instructions {
             store.set_fuel(u64::MAX).expect("this engine counts instructions");
         }
@@ -205,10 +215,7 @@ impl Mould {
     fn begin_run(&self, store: &mut Store<Host>, input: usize, events: usize) {
         store.set_hostcall_fuel(input.saturating_mul(OUTPUT_FACTOR).saturating_add(OUTPUT_FLOOR));
         store.set_epoch_deadline(ticks(self.setup.limits.time));
-        let host = store.data_mut();
-        host.log.reset();
-        host.calls.reset(events);
-        host.memory.is_exhausted = false;
+        store.data_mut().begin_run(events, &self.setup.limits);
     }
 }
 

@@ -20,7 +20,9 @@ mod transform;
 pub use artifact::{Artifact, Inspection, LoadError, Wasm};
 pub use compiler::compile_apart;
 pub use engine::{WasmError, Watch};
-pub use host::{BUCKETS, KV, LOOKUP, Lends, Measure, StepMetrics};
+pub use host::{
+    BUCKETS, Histogram, HttpStats, KV, LOOKUP, Lends, Measure, StepHttp, StepMetrics, wrong_grant,
+};
 pub use instance::{Limits, StepSetup, Usage};
 pub use transform::WasmTransform;
 

@@ -114,11 +114,13 @@ impl Transform for WasmTransform {
 }
 
 fn check_grants(artifact: &Artifact, grants: &[String]) -> Result<(), LoadError> {
-    let known = host::grants();
-    if let Some(unknown) = grants.iter().find(|grant| !known.contains(&grant.as_str())) {
-        return Err(LoadError::UnknownGrant(unknown.clone()));
+    if let Some(wrong) = grants.iter().find_map(|grant| host::wrong_grant(grant)) {
+        return Err(wrong);
     }
-    let missing = |import: &String| host::missing_grant(import, grants).map(str::to_owned);
+    let missing = |import: &String| {
+        let name = host::missing_grant(import, grants)?;
+        Some(if name == host::HTTP { "http:HOST".to_owned() } else { name.to_owned() })
+    };
     let lacking: Vec<String> = artifact.imports.iter().filter_map(missing).collect();
     if let Some(interface) = artifact.imports.iter().find(|import| missing(import).is_some()) {
         let grants: Vec<&String> = grants.iter().chain(&lacking).collect();

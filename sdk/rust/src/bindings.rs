@@ -9,6 +9,7 @@ wit_bindgen::generate!({
         world everything {
             include weir:plugin/plugin@1.0.0;
             import weir:plugin/clock@1.0.0;
+            import weir:plugin/http@1.0.0;
             import weir:plugin/kv@1.0.0;
             import weir:plugin/lookup@1.0.0;
             import weir:plugin/metrics@1.0.0;

@@ -15,14 +15,16 @@ struct World {
     /// Values, each with when it expires in milliseconds; 0 for never.
     state: BTreeMap<String, (Vec<u8>, u64)>,
     measured: BTreeMap<String, f64>,
+    /// Status and body by method and URL.
+    responses: BTreeMap<(String, String), (u16, Vec<u8>)>,
     seed: u64,
 }
 
 impl Default for World {
     fn default() -> Self {
         let (now, seed) = (1_764_000_000_000_000, 0x9e37_79b9_7f4a_7c15);
-        let (tables, state, measured) = Default::default();
-        Self { now, tables, state, measured, seed }
+        let (tables, state, measured, responses) = Default::default();
+        Self { now, tables, state, measured, responses, seed }
     }
 }
 
@@ -36,6 +38,13 @@ pub fn set_clock(now: u64) {
 pub fn set_table(name: &str, rows: &[(&str, &str)]) {
     let rows = rows.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     WORLD.with_borrow_mut(|world| world.tables.insert(name.to_owned(), rows));
+}
+
+/// Sets what [`http`](crate::http) requests of `method` for `url` are answered. All others are
+/// denied, as those that a step does not grant.
+pub fn set_response(method: &str, url: &str, status: u16, body: impl Into<Vec<u8>>) {
+    let request = (method.to_owned(), url.to_owned());
+    WORLD.with_borrow_mut(|world| world.responses.insert(request, (status, body.into())));
 }
 
 /// What [`metrics`](crate::metrics) were told under `name`: the count, the gauge, or the sum of
@@ -115,6 +124,38 @@ pub(crate) mod lookup {
             });
             found
         }
+    }
+}
+
+pub(crate) mod http {
+    pub(crate) struct Request {
+        pub(crate) method: String,
+        pub(crate) url: String,
+        pub(crate) headers: Vec<(String, String)>,
+        pub(crate) body: Option<Vec<u8>>,
+        pub(crate) timeout_ms: u32,
+    }
+
+    pub(crate) struct Response {
+        pub(crate) status: u16,
+        pub(crate) headers: Vec<(String, String)>,
+        pub(crate) body: Vec<u8>,
+    }
+
+    #[expect(dead_code, reason = "fake servers never fail")]
+    pub(crate) enum Error {
+        Denied,
+        Timeout,
+        TooLarge,
+        BudgetExhausted,
+        Transport(String),
+    }
+
+    pub(crate) fn send(request: &Request) -> Result<Response, Error> {
+        let key = (request.method.clone(), request.url.clone());
+        let known = super::WORLD.with_borrow(|world| world.responses.get(&key).cloned());
+        let (status, body) = known.ok_or(Error::Denied)?;
+        Ok(Response { status, headers: Vec::new(), body })
     }
 }
 

@@ -215,13 +215,15 @@
 //! The sandbox has no files, no network and no clock: `std::time` and `std::fs` compile, but trap
 //! or fail. What there is instead a plugin asks for by calling it, and a step grants it by name,
 //! as in `grants = ["clock", "kv"]`: [`clock`], [`random`] bytes, numbers for the daemon's
-//! [`metrics`], [`lookup`] in tables, and [`kv`], state that outlives the plugin.
+//! [`metrics`], [`lookup`] in tables, [`kv`], state that outlives the plugin, and [`http`], requests
+//! to servers elsewhere.
 
 #[doc(hidden)]
 pub mod bindings;
 pub mod clock;
 #[doc(hidden)]
 pub mod guest;
+pub mod http;
 pub mod kv;
 pub mod log;
 pub mod lookup;

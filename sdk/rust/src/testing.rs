@@ -21,7 +21,7 @@ use std::cell::RefCell;
 use crate::action::FailureKind;
 use crate::bindings::weir::plugin::types;
 use crate::event::{Batch, Event, NONE, span};
-pub use crate::fakes::{measured, set_clock, set_table};
+pub use crate::fakes::{measured, set_clock, set_response, set_table};
 use crate::guest::Slot;
 use crate::log::Level;
 use crate::plugin::{Plugin, Timer};

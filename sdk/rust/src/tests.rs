@@ -243,8 +243,8 @@ fn fields_are_read_and_set_without_a_document() {
 
 #[test]
 fn capabilities_have_a_world_of_their_own_in_tests() {
-    use crate::testing::{measured, set_clock, set_table};
-    use crate::{clock, kv, lookup, metrics, random};
+    use crate::testing::{measured, set_clock, set_response, set_table};
+    use crate::{clock, http, kv, lookup, metrics, random};
     use std::time::Duration;
 
     set_clock(5_000_000);
@@ -256,6 +256,13 @@ fn capabilities_have_a_world_of_their_own_in_tests() {
     metrics::gauge("depth", 2.5);
     assert_eq!((measured("hits"), measured("depth"), measured("no")), (Some(3.0), Some(2.5), None));
 
+    set_response("GET", "https://a.example/plan", 200, r#"{"plan":"pro"}"#);
+    let answered = http::get("https://a.example/plan").header("x-key", "k").send().unwrap();
+    let plan: std::collections::BTreeMap<String, String> = answered.json().unwrap();
+    assert_eq!((answered.status, plan["plan"].as_str()), (200, "pro"));
+    let other = http::post("https://a.example/plan", "x").send();
+    assert_eq!(other, Err(http::Error::Denied));
+    assert_eq!(Failure::from(http::Error::Timeout).kind(), FailureKind::Transient);
     assert!(lookup::Table::open("users").unwrap_err().contains("no table `users`"));
     set_table("users", &[("ann", r#"{"plan":"pro"}"#), ("bob", "{}")]);
     let found = lookup::Table::open("users").unwrap().find(["bob", "eve", "ann"]);

@@ -34,6 +34,8 @@ const GUESTS: &[(&str, &str, &str, &str)] = &[
     ("asker", "", "ask for ever", "host_calls"),
     ("asker", "", "open users for ever", "host_calls"),
     ("asker", "", "random 70000", "host_calls"),
+    ("fetcher", "", "\"GET http://169.254.169.254/ times 100000\"", "host_calls"),
+    ("fetcher", "", "\"GET http://127.1/ spin\"", "timeout"),
 ];
 
 #[test]
@@ -92,7 +94,7 @@ async fn neighbour_works(weir: &Weir, events: usize) {
 #[tokio::test]
 async fn a_neighbour_of_the_zoo_delivers_everything() {
     let mut setup = Weir::empty().settings("[hub.main]").own_plugins();
-    for guest in ["asker", "puppet", "ticker"] {
+    for guest in ["asker", "fetcher", "puppet", "ticker"] {
         let wasm = fs::read(artifacts::guests().join(format!("{guest}.wasm")));
         setup = setup.file(&format!("plugins/{guest}.wasm"), wasm.expect("the guests are built"));
     }
@@ -100,7 +102,7 @@ async fn a_neighbour_of_the_zoo_delivers_everything() {
     let filter = "plugin = \"filter\"\nconfig = { keep = 'data.n >= 0' }";
     setup = setup.pipeline("good", &pipeline("good", filter));
     let limits = "limits = { time = \"100ms\", memory = \"16MiB\" }\n\
-                  grants = [\"kv\", \"lookup\", \"metrics\", \"random\"]";
+                  grants = [\"kv\", \"lookup\", \"metrics\", \"random\", \"http:http://127.1\"]";
     for (index, (guest, mode, _, _)) in GUESTS.iter().enumerate() {
         let config = if mode.is_empty() { "{}".into() } else { format!("{{ mode = {mode:?} }}") };
         let step = format!("plugin = \"{guest}\"\nconfig = {config}\n{limits}");

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use wasmtime::component::{Linker, WasmStr};
 use wasmtime::{Result, StoreContextMut};
 
-use super::Host;
+use super::{Host, HttpStats};
 
 /// Names that one step may use.
 const SERIES_MAX: usize = 64;
@@ -28,6 +28,7 @@ pub const BUCKETS: [f64; 24] = [
 pub struct StepMetrics {
     /// Touched once per update, by the one thread that runs the step, and by whoever looks.
     series: Mutex<Series>,
+    http: HttpStats,
 }
 
 /// All numbers of a step at one moment.
@@ -73,6 +74,11 @@ impl StepMetrics {
         self.series.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How its requests fared.
+    pub fn http(&self) -> &HttpStats {
+        &self.http
+    }
+
     fn update(&self, name: &str, update: &Update) {
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         let has_room = series.values.len() < SERIES_MAX;
@@ -109,14 +115,21 @@ impl Measure {
             (Self::Count(count), Update::Count(n)) => *count = count.saturating_add(*n),
             (Self::Gauge(gauge), Update::Gauge(value)) if value.is_finite() => *gauge = *value,
             (Self::Histogram(histogram), Update::Observe(value)) if value.is_finite() => {
-                let bucket = BUCKETS.iter().position(|bound| value <= bound);
-                histogram.buckets[bucket.unwrap_or(BUCKETS.len())] += 1;
-                histogram.count += 1;
-                histogram.sum += value;
+                histogram.observe(*value);
             }
             _ => return None,
         }
         Some(())
+    }
+}
+
+impl Histogram {
+    /// Takes `value` in.
+    pub(super) fn observe(&mut self, value: f64) {
+        let bucket = BUCKETS.iter().position(|bound| value <= *bound);
+        self.buckets[bucket.unwrap_or(BUCKETS.len())] += 1;
+        self.count += 1;
+        self.sum += value;
     }
 }
 

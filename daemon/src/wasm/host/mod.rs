@@ -4,6 +4,7 @@
 
 mod calls;
 mod clock;
+mod http;
 mod kv;
 mod log;
 mod lookup;
@@ -16,10 +17,13 @@ use wasmtime::component::Linker;
 use wasmtime::{ResourceLimiter, Result};
 
 pub(super) use self::calls::{Calls, Overrun};
+pub use self::http::{HttpStats, StepHttp};
+pub(super) use self::http::{Origin, on_deadline};
 pub(super) use self::log::{Log, Voice};
-pub use self::metrics::{BUCKETS, Measure, StepMetrics};
+pub use self::metrics::{BUCKETS, Histogram, Measure, StepMetrics};
+use super::artifact::LoadError;
 use super::engine::MEMORY_MAX;
-use super::instance::Limits;
+use super::instance::{Limits, StepSetup};
 use crate::lookup::LookupTable;
 use crate::store::{State, Undo};
 
@@ -46,6 +50,7 @@ const CAPABILITIES: &[Capability] = &[
     Capability { name: "metrics", is_free: false, link: metrics::link },
     Capability { name: LOOKUP, is_free: false, link: lookup::link },
     Capability { name: KV, is_free: false, link: kv::link },
+    Capability { name: HTTP, is_free: false, link: http::link },
 ];
 
 /// The grant of the tables that the pipeline file declares.
@@ -53,6 +58,9 @@ pub const LOOKUP: &str = "lookup";
 
 /// The grant of state.
 pub const KV: &str = "kv";
+
+/// The capability of requests; each of its grants names a server, as `http:HOST`.
+pub(super) const HTTP: &str = "http";
 
 /// An interface of types only: nothing to link.
 const TYPES: &str = "types";
@@ -66,6 +74,8 @@ pub struct Lends {
     pub tables: Arc<[(String, Arc<LookupTable>)]>,
     /// Its state.
     pub state: Arc<State>,
+    /// Its way to servers elsewhere.
+    pub http: Arc<StepHttp>,
 }
 
 /// What the host keeps for one instance.
@@ -78,6 +88,12 @@ pub(super) struct Host {
     state_max: usize,
     /// How the state was before the run.
     undo: Undo,
+    /// The servers that it may ask.
+    origins: Vec<Origin>,
+    /// Bytes that the body of a request or an answer may have.
+    body_max: usize,
+    /// What the run at hand may still ask.
+    spending: http::Spending,
 }
 
 /// Bounds what an instance's memories hold together.
@@ -93,22 +109,34 @@ pub(super) struct Memory {
 impl Default for Lends {
     fn default() -> Self {
         let state = Arc::new(State::volatile());
-        Self { metrics: Arc::default(), tables: Arc::default(), state }
+        Self { metrics: Arc::default(), tables: Arc::default(), state, http: Arc::default() }
     }
 }
 
 impl Host {
-    pub(super) fn new(limits: &Limits, log: Log, lends: Lends) -> Self {
+    pub(super) fn new(setup: &StepSetup, log: Log) -> Self {
+        let StepSetup { limits, lends, grants, .. } = setup;
         let max = limits.memory.min(MEMORY_MAX);
         let memory = Memory { max, used: 0, grown: 0, is_exhausted: false };
         Self {
             memory,
             log,
             calls: Calls::default(),
-            lends,
+            lends: lends.clone(),
             state_max: limits.state,
             undo: Undo::default(),
+            origins: grants.iter().filter_map(|grant| Origin::of(grant).ok()).collect(),
+            body_max: limits.http_body,
+            spending: http::Spending::default(),
         }
+    }
+
+    /// Starts the budgets of a run on a batch of `events`.
+    pub(super) fn begin_run(&mut self, events: usize, limits: &Limits) {
+        self.log.reset();
+        self.calls.reset(events);
+        self.spending.reset(events, limits);
+        self.memory.is_exhausted = false;
     }
 
     /// Ends a run: what it changed in the state stays if it `is_good`, and is undone if not.
@@ -163,13 +191,32 @@ pub(super) fn is_offered(import: &str) -> bool {
 pub(super) fn missing_grant<'a>(import: &'a str, grants: &[String]) -> Option<&'a str> {
     let name = name(import)?;
     let is_locked = CAPABILITIES.iter().any(|known| known.name == name && !known.is_free);
-    (is_locked && !grants.iter().any(|grant| grant == name)).then_some(name)
+    (is_locked && !is_granted(name, grants)).then_some(name)
+}
+
+/// What is wrong with `grant`, if it can be no grant of a step.
+pub fn wrong_grant(grant: &str) -> Option<LoadError> {
+    let bad = |why: &str| LoadError::BadGrant { grant: grant.to_owned(), why: why.to_owned() };
+    if grant == HTTP {
+        return Some(bad("it names no host"));
+    }
+    if Origin::is_grant(grant) {
+        return Origin::of(grant).err().map(bad);
+    }
+    (!grants().contains(&grant)).then(|| LoadError::UnknownGrant(grant.to_owned()))
+}
+
+fn is_granted(name: &str, grants: &[String]) -> bool {
+    match name {
+        HTTP => grants.iter().any(|grant| Origin::is_grant(grant)),
+        _ => grants.iter().any(|grant| grant == name),
+    }
 }
 
 /// Links what is free or granted.
 pub(super) fn link(linker: &mut Linker<Host>, grants: &[String]) -> Result<()> {
     for capability in CAPABILITIES {
-        if capability.is_free || grants.iter().any(|grant| grant == capability.name) {
+        if capability.is_free || is_granted(capability.name, grants) {
             (capability.link)(linker)?;
         }
     }

@@ -53,6 +53,7 @@ const RUST: &[File] = &[
     file("weir/rust/src/fakes.rs", include_str!("../../../../../sdk/rust/src/fakes.rs")),
     file("weir/rust/src/field.rs", include_str!("../../../../../sdk/rust/src/field.rs")),
     file("weir/rust/src/guest.rs", include_str!("../../../../../sdk/rust/src/guest.rs")),
+    file("weir/rust/src/http.rs", include_str!("../../../../../sdk/rust/src/http.rs")),
     file("weir/rust/src/kv.rs", include_str!("../../../../../sdk/rust/src/kv.rs")),
     file("weir/rust/src/lib.rs", include_str!("../../../../../sdk/rust/src/lib.rs")),
     file("weir/rust/src/log.rs", include_str!("../../../../../sdk/rust/src/log.rs")),
