@@ -109,6 +109,7 @@ impl Rig {
             let pipeline = PipelineName::new("bench").expect("a plain name");
             Step {
                 id: ComponentId::new(&pipeline, "step").expect("a plain name"),
+                plugin: "bench".to_owned(),
                 transform: Box::new(transform),
                 tick: None,
                 on_error: OnError::Reject,

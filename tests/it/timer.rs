@@ -83,3 +83,27 @@ async fn a_tick_for_a_plugin_without_a_timer_is_a_fault() {
     assert_eq!((&fault["code"], &fault["line"]), (&json!("W0605"), &json!(10)), "{fault}");
     weir.stop().await.clean();
 }
+
+#[tokio::test]
+async fn what_a_plugin_knows_is_carried_over_a_reload() {
+    let weir = start(&PIPELINE.replace("20ms", "1h")).await;
+    let mut page = weir.subscribe("main", &["all"]).await;
+    for n in 0..3 {
+        weir.publish("/in", &json!({ "n": n }).to_string()).await.accepted();
+        page.expect(&json!({ "n": n }).to_string()).await;
+    }
+    // An edit of the pipeline, then a new file of the plugin: a custom section makes it another.
+    weir.edit(
+        "pipelines/test.toml",
+        format!("description = \"changed\"\n{}", PIPELINE.replace("20ms", "2h")),
+    );
+    assert_eq!(weir.reload().await.status(), 200);
+    let ticker = fs::read(artifacts::guests().join("ticker.wasm")).expect("the guests are built");
+    weir.edit("plugins/ticker.wasm", [&ticker[..], b"\0\x02\x01x"].concat());
+    assert_eq!(weir.reload().await.status(), 200);
+    weir.edit("pipelines/test.toml", PIPELINE);
+    assert_eq!(weir.reload().await.status(), 200);
+    let frame = page.frame("event").await;
+    assert_eq!(frame["event"]["data"], json!({ "events": 3 }), "{frame}");
+    weir.stop().await.clean();
+}

@@ -77,6 +77,8 @@ pub struct Links {
 pub struct Step {
     /// Its name.
     pub id: ComponentId,
+    /// The name of its plugin: what one knows is handed over to the same one alone.
+    pub plugin: String,
     /// What judges.
     pub transform: Box<dyn Transform>,
     /// How often it is told the time, if it is.

@@ -32,6 +32,20 @@ pub trait Transform: Send + 'static {
     fn tick(&mut self, _now: u64) -> Result<Rows, TransformError> {
         Ok(Rows::default())
     }
+
+    /// What it knows, for the one that takes its place; called after its last batch. `None` if it
+    /// has nothing to hand over.
+    fn save(&mut self) -> Option<Result<Vec<u8>, TransformError>> {
+        None
+    }
+
+    /// Takes over what the one before it has saved; called before its first batch.
+    ///
+    /// # Errors
+    /// If it cannot; it begins without then.
+    fn restore(&mut self, _state: Vec<u8>) -> Result<(), TransformError> {
+        Ok(())
+    }
 }
 
 /// What happens to one event.

@@ -210,6 +210,7 @@ fn build_step(
     let stats = Arc::new(StepStats::default());
     let step = Step {
         id: spec.id.clone(),
+        plugin: spec.plugin.clone(),
         transform: Box::new(transform),
         tick,
         on_error: spec.on_error,

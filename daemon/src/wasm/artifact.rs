@@ -31,6 +31,7 @@ const COMPONENT: [u8; 4] = [0x0d, 0, 1, 0];
 const LIFECYCLE: &str = "weir:plugin/lifecycle@1.0.0";
 const TRANSFORM: &str = "weir:plugin/transform@1.0.0";
 const TIMER: &str = "weir:plugin/timer@1.0.0";
+const SNAPSHOT: &str = "weir:plugin/snapshot@1.0.0";
 
 /// The Wasm engine and everything it has compiled; one per daemon.
 #[derive(Debug)]
@@ -77,6 +78,9 @@ pub(super) struct Exports {
     pub(super) process: ComponentExportIndex,
     /// Of plugins that are told the time.
     pub(super) tick: Option<ComponentExportIndex>,
+    /// Of plugins that hand their state over.
+    pub(super) save: Option<ComponentExportIndex>,
+    pub(super) restore: Option<ComponentExportIndex>,
 }
 
 /// Why a file is no plugin, or a plugin does not fit a step.
@@ -318,6 +322,8 @@ impl Exports {
             configure: export(LIFECYCLE, "configure")?,
             process: export(TRANSFORM, "process")?,
             tick: optional(TIMER, "tick")?,
+            save: optional(SNAPSHOT, "save")?,
+            restore: optional(SNAPSHOT, "restore")?,
         })
     }
 }

@@ -19,8 +19,11 @@ use super::host::{self, Host, Lends, Log, Overrun, Voice};
 use crate::component::{ComponentId, Rows, TransformError, Verdicts};
 use crate::event::{Batch, Column, Fields};
 
-/// How long instantiation and `configure` may take together.
+/// How long instantiation and `configure` may take together, and handing state over.
 const CONFIGURE_TIME: Duration = Duration::from_secs(2);
+
+/// Most bytes of state that are handed over.
+const STATE_MAX: usize = 16 << 20;
 
 /// Bytes that a plugin may answer in any case.
 const OUTPUT_FLOOR: usize = 1 << 20;
@@ -91,6 +94,8 @@ pub struct Usage {
 type ProcessArgs<'a> = (Input<'a>,);
 type ProcessAnswer = (Result<Outcome, String>,);
 type Tick = TypedFunc<(u64,), ProcessAnswer>;
+type Save = TypedFunc<(), (Vec<u8>,)>;
+type Restore = TypedFunc<(Vec<u8>,), (Result<(), String>,)>;
 type ConfigureArgs<'a> = (&'a str, StepName<'a>);
 type ConfigureAnswer = (Result<Needs, String>,);
 
@@ -109,6 +114,9 @@ pub(super) struct Instance {
     process: Func,
     /// Of a plugin that is told the time.
     tick: Option<Tick>,
+    /// Of a plugin that hands its state over.
+    save: Option<Save>,
+    restore: Option<Restore>,
     wants_data: bool,
     /// The fields of JSON data that it reads.
     pub(super) reads: Vec<Path>,
@@ -147,6 +155,10 @@ impl Mould {
         let process = *process.func();
         let tick = exports.tick.map(|tick| instance.get_typed_func(&mut store, tick));
         let tick = tick.transpose().map_err(shape)?;
+        let save = exports.save.map(|save| instance.get_typed_func(&mut store, save));
+        let save = save.transpose().map_err(shape)?;
+        let restore = exports.restore.map(|it| instance.get_typed_func(&mut store, it));
+        let restore = restore.transpose().map_err(shape)?;
         let id = &self.setup.id;
         let name = StepName {
             pipeline: id.pipeline.as_str(),
@@ -164,7 +176,8 @@ impl Mould {
         };
         let reads = paths(&needs.fields)?;
         let columns = vec![Column::default(); reads.len()];
-        Ok(Instance { store, process, tick, wants_data: needs.data, reads, columns, batches: 0 })
+        let (wants_data, batches) = (needs.data, 0);
+        Ok(Instance { store, process, tick, save, restore, wants_data, reads, columns, batches })
     }
 
     /// Calls `process`. After an error other than `error` the instance must not be used again.
@@ -209,6 +222,42 @@ impl Mould {
             }
             Err(error) => Err(failure(&error, store)),
         }
+    }
+
+    /// Calls `save`, if the plugin has it.
+    pub(super) fn save(&self, instance: &mut Instance) -> Option<Result<Vec<u8>, TransformError>> {
+        let save = instance.save.as_ref()?;
+        let store = &mut instance.store;
+        self.begin_handover(store);
+        let _ticking = self.artifact.sandbox.ticking();
+        let saved = save.call(&mut *store, ());
+        Some(saved.map(|(state,)| state).map_err(|error| failure(&error, store)))
+    }
+
+    /// Calls `restore`; a plugin without it takes nothing over.
+    pub(super) fn restore(
+        &self,
+        instance: &mut Instance,
+        state: Vec<u8>,
+    ) -> Result<(), TransformError> {
+        let Some(restore) = &instance.restore else { return Ok(()) };
+        let store = &mut instance.store;
+        self.begin_handover(store);
+        let _ticking = self.artifact.sandbox.ticking();
+        match restore.call(&mut *store, (state,)) {
+            Ok((Ok(()),)) => Ok(()),
+            Ok((Err(message),)) => {
+                Err(TransformError { reason: "error", message: short(&message) })
+            }
+            Err(error) => Err(failure(&error, store)),
+        }
+    }
+
+    /// Gives the instance what handing state over may use.
+    fn begin_handover(&self, store: &mut Store<Host>) {
+        self.begin_run(store, 0, 0);
+        store.set_hostcall_fuel(STATE_MAX.min(self.setup.limits.memory));
+        store.set_epoch_deadline(ticks(CONFIGURE_TIME));
     }
 
     /// Gives the instance what one run on so many bytes of so many events may use.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tracing::warn;
 use wasmtime::component::Linker;
 use weir_fields::Path;
 
@@ -63,6 +64,29 @@ impl WasmTransform {
         Err(TransformError { reason: "bad_answer", message })
     }
 
+    /// What an instance that is not called again hands over.
+    fn saved(&self, instance: &mut Instance) -> Option<Result<Vec<u8>, TransformError>> {
+        let saved = self.mould.save(instance)?;
+        instance.end_run(saved.is_ok());
+        Some(saved)
+    }
+
+    /// The instance `new` with the `state` of the old one, or without where that fails.
+    fn renewed(
+        &self,
+        mut new: Instance,
+        state: Option<Result<Vec<u8>, TransformError>>,
+    ) -> Result<Instance, TransformError> {
+        let Some(state) = state else { return Ok(new) };
+        let restored = state.and_then(|state| self.mould.restore(&mut new, state));
+        new.end_run(restored.is_ok());
+        let Err(error) = restored else { return Ok(new) };
+        let (step, reason) = (&self.mould.setup.id, error.reason);
+        warn!(%step, reason, %error, "an instance made anew begins without the state of the old one");
+        drop(new);
+        self.restart()
+    }
+
     /// Has `run` done by an instance in good order, which is kept unless the run spoilt it.
     fn run<T>(
         &mut self,
@@ -75,9 +99,10 @@ impl WasmTransform {
         let mut instance = match self.instance.take() {
             Some(instance) if instance.batches < BATCHES_MAX => instance,
             old => {
-                // Gives its slot back before the next one is taken.
-                drop(old);
-                self.restart()?
+                let state = old.and_then(|mut old| self.saved(&mut old));
+                // The old one has given its slot back before the next one is taken.
+                let new = self.restart()?;
+                self.renewed(new, state)?
             }
         };
         let answer = run(&self.mould, &mut instance);
@@ -110,6 +135,20 @@ impl Transform for WasmTransform {
 
     fn tick(&mut self, now: u64) -> Result<Rows, TransformError> {
         self.run(|mould, instance| mould.tick(instance, now))
+    }
+
+    fn save(&mut self) -> Option<Result<Vec<u8>, TransformError>> {
+        // After a failure there is no instance, and nothing that it knew.
+        self.instance.take().and_then(|mut instance| self.saved(&mut instance))
+    }
+
+    fn restore(&mut self, state: Vec<u8>) -> Result<(), TransformError> {
+        let restored = self.run(|mould, instance| mould.restore(instance, state));
+        if restored.is_err() {
+            // Who took half of it over is made anew.
+            self.instance = None;
+        }
+        restored
     }
 }
 

@@ -39,3 +39,19 @@ pub mod timer {
         default_bindings_module: "weir_plugin::bindings::timer",
     });
 }
+
+/// The optional export `snapshot`, for plugins that register it.
+pub mod snapshot {
+    wit_bindgen::generate!({
+        inline: "
+            package weir:sdk-snapshot;
+            world saved { export weir:plugin/snapshot@1.0.0; }
+        ",
+        path: "../wit",
+        world: "weir:sdk-snapshot/saved",
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_snapshot",
+        default_bindings_module: "weir_plugin::bindings::snapshot",
+    });
+}

@@ -11,7 +11,7 @@ use std::sync::Once;
 use crate::bindings::weir::plugin::types;
 use crate::event::Batch;
 use crate::log;
-use crate::plugin::{Plugin, Step, Timer};
+use crate::plugin::{Plugin, Snapshot, Step, Timer};
 use crate::verdicts::{Verdicts, emitted};
 
 /// Holds the one plugin of an instance, from `configure` on.
@@ -74,6 +74,23 @@ impl<P: Timer> Slot<P> {
         let mut configured = self.0.borrow_mut();
         let configured = configured.as_mut().ok_or("the plugin was not configured")?;
         emitted(configured.plugin.tick(now).map_err(|failure| failure.message)?)
+    }
+}
+
+impl<P: Snapshot> Slot<P> {
+    /// Answers the host's `save`.
+    pub fn save(&self) -> Vec<u8> {
+        let mut configured = self.0.borrow_mut();
+        configured.as_mut().map(|configured| configured.plugin.save()).unwrap_or_default()
+    }
+
+    /// Answers the host's `restore`.
+    ///
+    /// # Errors
+    /// If the plugin cannot take the state over.
+    pub fn restore(&self, state: &[u8]) -> Result<(), String> {
+        let mut configured = self.0.borrow_mut();
+        configured.as_mut().ok_or("the plugin was not configured")?.plugin.restore(state)
     }
 }
 

@@ -202,6 +202,8 @@
 //! weir_plugin::register!(Counting, timer);
 //! ```
 //!
+//! State that a plugin holds in memory is lost when its file is replaced, unless it is a [`Snapshot`].
+//!
 //! # What can go wrong
 //!
 //! An `Err` of [`Plugin::configure`] refuses the pipeline, with its words. A [`Failure`] of
@@ -247,18 +249,25 @@ pub use action::{Action, Failure, FailureKind, Row};
 pub use event::{Batch, Event};
 pub use field::Field;
 pub use patch::{Changes, Patch, Value};
-pub use plugin::{NoConfig, Plugin, Step, Timer};
+pub use plugin::{NoConfig, Plugin, Snapshot, Step, Timer};
 pub use verdicts::Verdicts;
 
 /// Makes a plugin known to the daemon; once per crate.
 ///
 /// `register!(Type)` registers a type that implements [`Plugin`]. `register!(Name, function)`
 /// makes one, called `Name`, of a function from [`&Event`](Event) to `Result<Action, Failure>`
-/// that needs neither config nor state. `register!(Type, timer)` registers a [`Timer`] too.
+/// that needs neither config nor state. `register!(Type, timer)`, `register!(Type, snapshot)` and
+/// `register!(Type, timer, snapshot)` register a [`Timer`] and a [`Snapshot`] too.
 #[macro_export]
 macro_rules! register {
     ($plugin:ty, timer) => {
         $crate::register!(@all $plugin, timer);
+    };
+    ($plugin:ty, snapshot) => {
+        $crate::register!(@all $plugin, snapshot);
+    };
+    ($plugin:ty, timer, snapshot) => {
+        $crate::register!(@all $plugin, timer, snapshot);
     };
     ($name:ident, $function:path) => {
         #[doc = concat!("The plugin that [`", stringify!($function), "`] is.")]
@@ -293,6 +302,21 @@ macro_rules! register {
         }
 
         $crate::bindings::timer::export_timer!(Exports with_types_in $crate::bindings::timer);
+    };
+    (@export snapshot, $plugin:ty) => {
+        impl $crate::bindings::snapshot::exports::weir::plugin::snapshot::Guest for Exports {
+            fn save() -> Vec<u8> {
+                SLOT.with(|slot| slot.save())
+            }
+
+            fn restore(state: Vec<u8>) -> Result<(), String> {
+                SLOT.with(|slot| slot.restore(&state))
+            }
+        }
+
+        $crate::bindings::snapshot::export_snapshot!(
+            Exports with_types_in $crate::bindings::snapshot
+        );
     };
     (@all $plugin:ty $(, $optional:ident)*) => {
         // Elsewhere, as in tests, there is nobody to export it to.

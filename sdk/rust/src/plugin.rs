@@ -81,6 +81,21 @@ pub trait Timer: Plugin {
     fn tick(&mut self, now: u64) -> Result<Vec<Row>, Failure>;
 }
 
+/// A plugin whose state is carried over when its file is replaced or its pipeline edited.
+///
+/// Registered by `register!(Type, snapshot)`, or `register!(Type, timer, snapshot)`. A trap and the
+/// end of the daemon lose the state: what must last belongs into [`kv`](crate::kv).
+pub trait Snapshot: Plugin {
+    /// The state, in any form, at most 16 MiB. Called after the last batch.
+    fn save(&mut self) -> Vec<u8>;
+
+    /// Takes over what `save` of the former version returned. Called before the first batch.
+    ///
+    /// # Errors
+    /// If it cannot; the step begins with a plugin that was made anew.
+    fn restore(&mut self, state: &[u8]) -> Result<(), String>;
+}
+
 /// Where the plugin runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {

@@ -24,7 +24,7 @@ use crate::event::{Batch, Event, NONE, span};
 pub use crate::fakes::{measured, set_clock, set_response, set_table};
 use crate::guest::Slot;
 use crate::log::Level;
-use crate::plugin::{Plugin, Timer};
+use crate::plugin::{Plugin, Snapshot, Timer};
 use crate::verdicts::{Dictionary, Names, column_len};
 
 thread_local! {
@@ -165,6 +165,21 @@ impl<P: Timer> Harness<P> {
         Ok(rows
             .flat_map(|rows| (0..rows.types.len()).map(move |row| emitted(event, rows, row)))
             .collect())
+    }
+}
+
+impl<P: Snapshot> Harness<P> {
+    /// What the plugin hands over.
+    pub fn save(&mut self) -> Vec<u8> {
+        self.slot.save()
+    }
+
+    /// Hands over what another one has saved.
+    ///
+    /// # Errors
+    /// If the plugin does not take it.
+    pub fn restore(&mut self, state: &[u8]) -> Result<(), String> {
+        self.slot.restore(state)
     }
 }
 

@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use crate::testing::{Draft, Emitted, Harness, Judged, event, logged};
 use crate::{
-    Action, Batch, Event, Failure, FailureKind, NoConfig, Plugin, Row, Step, Timer, Verdicts, log,
+    Action, Batch, Event, Failure, FailureKind, NoConfig, Plugin, Row, Snapshot, Step, Timer,
+    Verdicts, log,
 };
 
 /// Answers with what its config says, or with what it sees.
@@ -338,4 +339,26 @@ fn a_tick_emits_rows_that_inherit_nothing() {
     assert_eq!(emitted, [nothing, time]);
     counter.run(&vec![event(); 7]).unwrap();
     assert!(counter.tick(9).unwrap_err().contains("no type"));
+}
+
+impl Snapshot for Counter {
+    fn save(&mut self) -> Vec<u8> {
+        self.0.to_string().into_bytes()
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), String> {
+        let text = String::from_utf8_lossy(state);
+        self.0 = text.parse().map_err(|error| format!("no number: {error}"))?;
+        Ok(())
+    }
+}
+
+#[test]
+fn state_is_handed_over_to_another_plugin() {
+    let mut old = Harness::<Counter>::new("").unwrap();
+    old.run(&[event(), event()]).unwrap();
+    let mut new = Harness::<Counter>::new("").unwrap();
+    new.restore(&old.save()).unwrap();
+    assert_eq!(new.tick(7).unwrap()[0].text(), "2");
+    assert!(new.restore(b"x").unwrap_err().contains("no number"));
 }

@@ -38,6 +38,46 @@ const GUESTS: &[(&str, &str, &str, &str)] = &[
     ("fetcher", "", "\"GET http://127.1/ spin\"", "timeout"),
 ];
 
+/// What a plugin of ours does when its state is handed over, and what it is counted as.
+const HANDOVERS: &[(&str, &str)] = &[
+    ("save traps", "trap"),
+    ("save loops", "timeout"),
+    ("save is huge", "output"),
+    ("restore traps", "trap"),
+    ("restore loops", "timeout"),
+    ("restore refuses", "error"),
+];
+
+#[tokio::test]
+async fn a_bad_handover_costs_the_state_alone() {
+    let mut setup = Weir::empty().settings("[hub.main]").own_plugins();
+    let ticker = fs::read(artifacts::guests().join("ticker.wasm"));
+    setup = setup.file("plugins/ticker.wasm", ticker.expect("the guests are built"));
+    setup = setup.file("pipelines/users.csv", "user\nann\n");
+    let pipelines = HANDOVERS.iter().enumerate().map(|(index, (mode, reason))| {
+        let step =
+            format!("plugin = \"ticker\"\nconfig = {{ mode = {mode:?} }}\ngrants = [\"kv\"]");
+        (format!("bad{index}"), step, *reason)
+    });
+    let pipelines: Vec<(String, String, &str)> = pipelines.collect();
+    for (name, step, _) in &pipelines {
+        setup = setup.pipeline(name, &pipeline(name, &format!("{step}\ntick = \"1h\"")));
+    }
+    let weir = setup.start().await;
+    for (name, step, _) in &pipelines {
+        weir.publish(&format!("/{name}"), "{}").await.accepted();
+        let text = pipeline(name, &format!("{step}\ntick = \"2h\""));
+        weir.edit(&format!("pipelines/{name}.toml"), text);
+    }
+    assert_eq!(weir.reload().await.status(), 200);
+    for (name, _, reason) in &pipelines {
+        let runs = [("pipeline", name.as_str()), ("reason", reason)];
+        weir.metric_reaches("weir_transform_failed_runs_total", &runs, 1.0).await;
+        weir.publish(&format!("/{name}"), "{}").await.accepted();
+    }
+    weir.stop().await.clean();
+}
+
 #[test]
 fn each_animal_meets_its_fate() {
     let cage = Cage::new();

@@ -38,6 +38,7 @@ where
     let pipeline = PipelineName::new("test").unwrap();
     Step {
         id: ComponentId::new(&pipeline, name).unwrap(),
+        plugin: "judge".to_owned(),
         transform: Box::new(Judge(judge)),
         tick: None,
         on_error,

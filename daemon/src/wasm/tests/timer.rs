@@ -74,3 +74,34 @@ fn what_a_failed_tick_changed_in_the_state_is_undone() {
     let rows = ticker.tick(NOW).unwrap();
     assert_eq!(rows.data.get(0), br#"{"attempts":2}"#);
 }
+
+#[test]
+fn state_is_handed_over_once_or_not_at_all() {
+    let mut old = step("count", PATIENCE);
+    old.judge(&batch(&["a", "b"])).unwrap();
+    let state = old.save().unwrap().unwrap();
+    let mut new = step("count", PATIENCE);
+    new.restore(state).unwrap();
+    new.judge(&batch(&["c"])).unwrap();
+    assert_eq!(new.tick(NOW).unwrap().data.get(0), br#"{"events":3}"#);
+    // Who does not take it begins anew, and works.
+    new.judge(&batch(&["d"])).unwrap();
+    assert_eq!(new.restore(b"short".to_vec()).unwrap_err().reason, "error");
+    assert!(new.tick(NOW).unwrap().types.is_empty());
+    // A plugin without `snapshot` has nothing to hand over.
+    let mut puppet = WasmTransform::new(&puppet(), setup("keep")).unwrap();
+    assert!(puppet.save().is_none());
+    puppet.restore(b"whatever".to_vec()).unwrap();
+}
+
+#[test]
+fn an_instance_that_is_made_anew_because_of_its_age_keeps_its_state() {
+    let mut counting = step("count", PATIENCE);
+    let batch = batch(&["a"]);
+    let batches = 100_050;
+    for _ in 0..batches {
+        counting.judge(&batch).unwrap();
+    }
+    let said = format!(r#"{{"events":{batches}}}"#);
+    assert_eq!(counting.tick(NOW).unwrap().data.get(0), said.as_bytes());
+}

@@ -1,5 +1,5 @@
-//! A plugin that says at each tick how many events there were since the last one, and does what the
-//! `mode` of its `config` says.
+//! A plugin that says at each tick how many events there were since the last one, hands that number
+//! over to its successor, and does what the `mode` of its `config` says.
 
 wit_bindgen::generate!({
     inline: "
@@ -7,6 +7,7 @@ wit_bindgen::generate!({
         world ticker {
             include weir:plugin/plugin@1.0.0;
             import weir:plugin/kv@1.0.0;
+            export weir:plugin/snapshot@1.0.0;
             export weir:plugin/timer@1.0.0;
         }
     ",
@@ -17,7 +18,7 @@ wit_bindgen::generate!({
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use exports::weir::plugin::{lifecycle, timer, transform};
+use exports::weir::plugin::{lifecycle, snapshot, timer, transform};
 use weir::plugin::kv;
 use weir::plugin::types::{Batch, Needs, Outcome, Rows, Step, Verdict};
 
@@ -57,9 +58,7 @@ impl timer::Guest for Ticker {
         TICKS.fetch_add(1, Ordering::Relaxed);
         let mode = MODE.get().ok_or("not configured")?.as_str();
         let emitted = match mode {
-            "tick loops" => loop {
-                std::hint::spin_loop();
-            },
+            "tick loops" => spin(),
             "tick traps" => panic!("as told"),
             "tick traps once" => return once_in_kv(),
             "tick refuses" => return Err("no".into()),
@@ -77,6 +76,35 @@ impl timer::Guest for Ticker {
             },
         };
         Ok(answer(Some(emitted)))
+    }
+}
+
+impl snapshot::Guest for Ticker {
+    fn save() -> Vec<u8> {
+        match MODE.get().map(String::as_str) {
+            Some("save traps") => panic!("as told"),
+            Some("save loops") => spin(),
+            Some("save is huge") => vec![7; (16 << 20) + 1],
+            _ => EVENTS.load(Ordering::Relaxed).to_le_bytes().to_vec(),
+        }
+    }
+
+    fn restore(state: Vec<u8>) -> Result<(), String> {
+        match MODE.get().map(String::as_str) {
+            Some("restore traps") => panic!("as told"),
+            Some("restore loops") => spin(),
+            Some("restore refuses") => return Err("no".into()),
+            _ => {}
+        }
+        let events = state.try_into().map_err(|_| "that is no number")?;
+        EVENTS.store(u64::from_le_bytes(events), Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn spin() -> ! {
+    loop {
+        std::hint::spin_loop();
     }
 }
 
