@@ -51,7 +51,7 @@ pub(crate) async fn run() {
             all.push(Weir::with(PIPELINE).settings(&hub).start().await);
         }
         for (name, events) in [("one", 1), ("ten", 10)] {
-            let rate = measure(&all, events, f64::INFINITY).await.0;
+            let rate = measure(&all, events, None).await.0;
             let to_all = rate * f64::from(daemons);
             println!(
                 "{:<34}{rate:>14.0}{to_all:>14.0}",
@@ -59,7 +59,7 @@ pub(crate) async fn run() {
             );
             worst = worst.min(rate);
         }
-        let (_, load) = measure(&all, 1, PACE).await;
+        let (_, load) = measure(&all, 1, Some(PACE)).await;
         let (half, most) = (load.latency_millis(0.5), load.latency_millis(0.99));
         println!("    at {PACE} events/s: answered after {half:.1} ms, p99 {most:.1} ms");
     }
@@ -67,8 +67,9 @@ pub(crate) async fn run() {
     println!("least {worst:.0} events/s, target {TARGET:.0}: {verdict}");
 }
 
-/// Events per second that reached everybody, and what one daemon's publishers saw.
-async fn measure(all: &[Weir], events: u64, rate: f64) -> (f64, Load) {
+/// Events per second that reached everybody, and what one daemon's publishers saw, at `pace` or as
+/// fast as they are answered.
+async fn measure(all: &[Weir], events: u64, pace: Option<f64>) -> (f64, Load) {
     let mut audiences = Vec::new();
     for weir in all {
         let dialect = Dialect::websocket("main", &["**"]);
@@ -83,14 +84,16 @@ async fn measure(all: &[Weir], events: u64, rate: f64) -> (f64, Load) {
     let prepared = load::post("/in", "application/x-ndjson", body.as_bytes());
     let before: Duration = all.iter().map(|weir| cpu(weir.pid())).sum();
     let mut runs = JoinSet::new();
-    // Far more than anybody can do, where there is no pace.
-    let rate = rate.min(1e7) / all.len() as f64;
+    let share = pace.map(|pace| pace / all.len() as f64);
     for weir in all {
         let (address, prepared) = (weir.public, prepared.clone());
         let connections = CONNECTIONS / all.len();
-        runs.spawn(
-            async move { load::paced(address, connections, &prepared, rate, DURATION).await },
-        );
+        runs.spawn(async move {
+            match share {
+                Some(rate) => load::paced(address, connections, &prepared, rate, DURATION).await,
+                None => load::run(address, connections, &prepared, DURATION).await,
+            }
+        });
     }
     let mut loads = runs.join_all().await;
     let failed: u64 = loads.iter().map(|load| load.failed).sum();
@@ -103,7 +106,7 @@ async fn measure(all: &[Weir], events: u64, rate: f64) -> (f64, Load) {
     let spent = all.iter().map(|weir| cpu(weir.pid())).sum::<Duration>() - before;
     let elapsed = loads.iter().map(|load| load.elapsed).max().expect("a daemon");
     let micros = spent.as_secs_f64() * 1e6 / total as f64;
-    if rate > PACE {
+    if pace.is_none() {
         println!("    {micros:.1} µs of CPU per event on all daemons together");
     }
     for audience in audiences {

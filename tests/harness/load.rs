@@ -95,7 +95,13 @@ pub fn post(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     request("POST", path, &[("content-type", content_type)], body)
 }
 
-async fn run(address: SocketAddr, connections: usize, prepared: &[u8], duration: Duration) -> Load {
+/// Publishes for that long, each connection its next request after the last answer.
+pub async fn run(
+    address: SocketAddr,
+    connections: usize,
+    prepared: &[u8],
+    duration: Duration,
+) -> Load {
     let start = Instant::now();
     let prepared: Arc<[u8]> = prepared.into();
     let mut publishers = JoinSet::new();

@@ -2,11 +2,13 @@
 //! whatever happens, and the broker forgets a message only once its event has settled.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
 use lapin::types::AMQPValue;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use weir_harness::broker::{Taken, Vhost};
 use weir_harness::{Subscriber, Weir, eventually};
 
@@ -220,8 +222,13 @@ async fn a_crashed_broker_is_consumed_again() {
     broker.restart().await;
     let vhost = vhost.again().await;
     counter_reaches(&weir, "reconnects", 1).await;
-    let out = async || (vhost.waiting("out").await >= 3_000).then_some(());
-    eventually("everything arrives", out).await;
+    let all = eventually("everything arrives", async || {
+        (vhost.waiting("out").await >= 3_000).then_some(())
+    });
+    if timeout(Duration::from_secs(40), all).await.is_err() {
+        let (left, out) = (vhost.waiting("in").await, vhost.waiting("out").await);
+        panic!("{left} wait and {out} of 3,000 arrived: {}", weir.status().await);
+    }
     let settled =
         async || (source(&weir).await["counters"]["unacknowledged"] == json!(0)).then_some(());
     eventually("everything is acknowledged", settled).await;

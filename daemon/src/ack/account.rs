@@ -11,6 +11,9 @@ use tokio::time::Instant;
 use super::{Ack, AckMode, Code, Ledger, Outcome, Receipt, Refusal, Slot};
 use crate::budget::Budget;
 
+/// So long and so many events tell how fast a busy pipeline settles.
+const RATE_OVER: (Duration, u64) = (Duration::from_millis(500), 64);
+
 /// How exactly the age of what is in flight is known.
 const MARK_EVERY: Duration = Duration::from_millis(100);
 
@@ -43,11 +46,20 @@ pub struct Account {
     settled: [AtomicU64; Outcome::ALL.len()],
     events: AtomicUsize,
     bytes: AtomicUsize,
-    /// Moments, and how many events had been received before. Locked for a few steps per batch,
-    /// hence a std mutex.
-    marks: Mutex<VecDeque<(Instant, u64)>>,
+    /// Locked for a few steps per batch, hence a std mutex.
+    marks: Mutex<VecDeque<Mark>>,
     /// What all pipelines hold together.
     budget: Arc<Budget>,
+}
+
+/// A moment.
+#[derive(Debug)]
+struct Mark {
+    at: Instant,
+    /// How many events had been received before.
+    received: u64,
+    /// How many of them had been settled.
+    settled: u64,
 }
 
 /// The books at one moment.
@@ -126,28 +138,38 @@ impl Account {
         Ok(Ledger::open(Arc::clone(self), mode, slots))
     }
 
-    /// How long the oldest of what is in flight has been, as if events settled in their order; up
-    /// to a tenth of a second more than that.
-    pub fn age(&self) -> Duration {
+    /// How long what came now would wait, as if events settled in their order: as long as the
+    /// oldest of what is in flight has waited, or as it takes to settle all of that as fast as
+    /// lately.
+    pub fn wait(&self) -> Duration {
         let in_flight = self.events.load(Ordering::Relaxed) as u64;
         if in_flight == 0 {
             return Duration::ZERO;
         }
         let settled = self.received.load(Ordering::Relaxed).saturating_sub(in_flight);
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        while marks.get(1).is_some_and(|(_, before)| *before <= settled) {
+        while marks.get(1).is_some_and(|mark| mark.received <= settled) {
             marks.pop_front();
         }
-        marks.front().map_or(Duration::ZERO, |(since, _)| since.elapsed())
+        let Some(mark) = marks.front() else { return Duration::ZERO };
+        // All that has settled since was there before: the pipeline was never idle.
+        let (age, done) = (mark.at.elapsed(), settled.saturating_sub(mark.settled));
+        let (over, least) = RATE_OVER;
+        if age < over || done < least {
+            return age;
+        }
+        age.max(age.mul_f64(in_flight as f64 / done as f64))
     }
 
-    fn mark(&self, before: u64) {
-        let now = Instant::now();
+    fn mark(&self, received: u64) {
+        let in_flight = self.events.load(Ordering::Relaxed) as u64;
+        let settled = self.received.load(Ordering::Relaxed).saturating_sub(in_flight);
+        let at = Instant::now();
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = marks.back().is_none_or(|(last, _)| now - *last >= MARK_EVERY);
+        let is_due = marks.back().is_none_or(|last| at - last.at >= MARK_EVERY);
         // Without room, what comes is taken for as old as the last moment.
         if is_due && marks.len() < MARKS_MAX {
-            marks.push_back((now, before));
+            marks.push_back(Mark { at, received, settled });
         }
     }
 

@@ -1,10 +1,11 @@
 //! The worst copy decides, nothing is forgotten, and the books balance at every moment.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Account, Ack, AckMode, Answer, Balance, Code, Limits, Outcome, Receipt, Refusal};
 
@@ -233,24 +234,50 @@ fn results_on_the_wire_say_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_age_is_that_of_the_oldest_in_flight() {
+async fn one_waits_as_long_as_the_oldest_in_flight() {
     let account = account();
     let mut held = Vec::new();
     for _ in 0..20 {
         held.push(admit(&account, 5, AckMode::Settled));
         sleep(Duration::from_millis(500)).await;
     }
-    assert_eq!(account.age(), Duration::from_secs(10));
+    assert_eq!(account.wait(), Duration::from_secs(10));
     for (settled, (_receipt, acks)) in held.into_iter().enumerate() {
         assert_eq!(
-            account.age(),
+            account.wait(),
             Duration::from_secs(10) - Duration::from_millis(500) * settled as u32
         );
         acks.into_iter().for_each(|ack| ack.settle(Outcome::Delivered));
     }
-    assert_eq!(account.age(), Duration::ZERO);
+    assert_eq!(account.wait(), Duration::ZERO);
     sleep(Duration::from_secs(60)).await;
     let late = admit(&account, 1, AckMode::Settled);
-    assert_eq!(account.age(), Duration::ZERO, "a pause is nobody's age");
+    assert_eq!(account.wait(), Duration::ZERO, "a pause is nobody's age");
     drop(late);
+}
+
+/// Ten times as much as is settled comes in for a minute: what is taken is settled in time, and the
+/// sink is never idle.
+#[tokio::test(start_paused = true)]
+async fn one_waits_as_long_as_the_rest_takes_to_settle() {
+    let account = account();
+    let (wait_max, patience) = (Duration::from_secs(5), Duration::from_secs(10));
+    let mut queue = VecDeque::new();
+    let mut settled = 0;
+    for _ in 0..6_000 {
+        for _ in 0..10 {
+            if account.wait() <= wait_max {
+                let (_receipt, acks) = admit(&account, 20, AckMode::Settled);
+                queue.extend(acks.into_iter().map(|ack| (Instant::now(), ack)));
+            }
+        }
+        sleep(Duration::from_millis(10)).await;
+        for (since, ack) in queue.drain(..queue.len().min(20)) {
+            assert!(since.elapsed() < patience, "it waited for {:?}", since.elapsed());
+            ack.settle(Outcome::Delivered);
+            settled += 1;
+        }
+    }
+    assert_eq!(settled, 6_000 * 20, "the sink was idle");
+    drop(queue);
 }

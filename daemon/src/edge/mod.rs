@@ -310,16 +310,16 @@ fn merge(mut taken: Vec<Delivery>) -> Delivery {
     Delivery { batch: Arc::new(batch), acks, entry }
 }
 
-/// What is in flight for less is on its way, however short publishers wait.
-const AGE_MIN: Duration = Duration::from_secs(1);
+/// What takes less is on its way, however short publishers wait.
+const WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// Where a source puts its events. Outlives reloads: the runtime points it at the new pipeline.
 #[derive(Debug, Clone)]
 pub struct Outlet {
     account: Arc<Account>,
     target: Arc<ArcSwapOption<Target>>,
-    /// How old what is in flight may be for more to be taken whose publishers wait for a verdict.
-    age_max: Duration,
+    /// How long a verdict may take for more to be taken whose publishers wait for it.
+    wait_max: Duration,
 }
 
 /// What an outlet points at.
@@ -338,15 +338,15 @@ pub struct Target {
 impl Outlet {
     /// An outlet that leads nowhere yet, for events booked in `account`.
     pub fn new(account: Arc<Account>) -> Self {
-        Self { account, target: Arc::default(), age_max: Duration::MAX }
+        Self { account, target: Arc::default(), wait_max: Duration::MAX }
     }
 
-    /// The same outlet, for publishers that wait for `ack_timeout`. While what is in flight has
-    /// waited for half of that, and for a second, it takes no more: that would have its verdict
-    /// too late, and so would all that comes behind it.
+    /// The same outlet, for publishers that wait for `ack_timeout`. While a verdict takes half of
+    /// that, and a second, it takes no more: that would have its verdict too late, and so would
+    /// all that comes behind it.
     #[must_use]
     pub fn for_waiting(self, ack_timeout: Duration) -> Self {
-        Self { age_max: AGE_MIN.max(ack_timeout / 2), ..self }
+        Self { wait_max: WAIT_MIN.max(ack_timeout / 2), ..self }
     }
 
     /// Whether the daemon takes no new events for want of memory; counts that somebody asked.
@@ -380,7 +380,7 @@ impl Outlet {
         let gone = || Refusal::new(Code::Draining, "the source is going away");
         let mut target = self.target.load_full().ok_or_else(gone)?;
         let mode = mode.unwrap_or(target.ack);
-        if mode == AckMode::Settled && self.account.age() > self.age_max {
+        if mode == AckMode::Settled && self.account.wait() > self.wait_max {
             let words = "the pipeline's sinks are slower than its publishers";
             return Err(Refusal::new(Code::Overloaded, words));
         }
