@@ -148,9 +148,7 @@ impl Account {
         }
         let settled = self.received.load(Ordering::Relaxed).saturating_sub(in_flight);
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        while marks.get(1).is_some_and(|mark| mark.received <= settled) {
-            marks.pop_front();
-        }
+        forget(&mut marks, settled);
         let Some(mark) = marks.front() else { return Duration::ZERO };
         // All that has settled since was there before: the pipeline was never idle.
         let (age, done) = (mark.at.elapsed(), settled.saturating_sub(mark.settled));
@@ -167,8 +165,12 @@ impl Account {
         let at = Instant::now();
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = marks.back().is_none_or(|last| at - last.at >= MARK_EVERY);
+        if !is_due {
+            return;
+        }
+        forget(&mut marks, settled);
         // Without room, what comes is taken for as old as the last moment.
-        if is_due && marks.len() < MARKS_MAX {
+        if marks.len() < MARKS_MAX {
             marks.push_back(Mark { at, received, settled });
         }
     }
@@ -195,5 +197,12 @@ impl Account {
         self.events.fetch_sub(1, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.budget.give_back(bytes);
+    }
+}
+
+/// Forgets the moments before the oldest of what is in flight came.
+fn forget(marks: &mut VecDeque<Mark>, settled: u64) {
+    while marks.get(1).is_some_and(|mark| mark.received <= settled) {
+        marks.pop_front();
     }
 }

@@ -256,6 +256,19 @@ async fn one_waits_as_long_as_the_oldest_in_flight() {
     drop(late);
 }
 
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_what_settled_before_anybody_asked() {
+    let account = account();
+    for _ in 0..2_000 {
+        let (_receipt, acks) = admit(&account, 1, AckMode::Routed);
+        acks.into_iter().for_each(|ack| ack.settle(Outcome::Delivered));
+        sleep(Duration::from_millis(100)).await;
+    }
+    let held = admit(&account, 1, AckMode::Routed);
+    assert_eq!(account.wait(), Duration::ZERO);
+    drop(held);
+}
+
 /// Ten times as much as is settled comes in for a minute: what is taken is settled in time, and the
 /// sink is never idle.
 #[tokio::test(start_paused = true)]
