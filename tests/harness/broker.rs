@@ -16,7 +16,8 @@ use std::{env, fs};
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions, ConfirmSelectOptions,
+    QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
@@ -313,6 +314,8 @@ impl Vhost {
         let connecting = Connection::connect(&url, ConnectionProperties::default());
         let connection = within("a connection", connecting).await.expect("the broker is up");
         let amqp_channel = connection.create_channel().await.expect("a channel");
+        let options = ConfirmSelectOptions::default();
+        amqp_channel.confirm_select(options).await.expect("a channel confirms");
         Self { url, connection, amqp_channel }
     }
 

@@ -4,9 +4,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
 use lapin::types::AMQPValue;
+use lapin::{BasicProperties, PublisherConfirm};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use weir_harness::broker::{Taken, Vhost};
@@ -61,21 +61,37 @@ async fn everything(weir: &Weir) -> Subscriber {
 
 /// Puts messages with the ids `from..to` into a queue, past any daemon.
 async fn put(vhost: &Vhost, queue: &str, from: usize, to: usize) {
+    let mut sent = Vec::new();
     for number in from..to {
         let properties = BasicProperties::default()
             .with_message_id(number.to_string().into())
             .with_content_type("application/json".into())
             .with_delivery_mode(2);
         let data = format!("{{\"n\":{number}}}");
-        publish(vhost, queue, data.as_bytes(), properties).await;
+        sent.push(send(vhost, queue, data.as_bytes(), properties).await);
+    }
+    // What a broker that is killed has not confirmed was never there.
+    for sent in sent {
+        sent.await.expect("the channel is open");
     }
 }
 
 async fn publish(vhost: &Vhost, queue: &str, data: &[u8], properties: BasicProperties) {
+    let sent = send(vhost, queue, data, properties).await;
+    sent.await.expect("the channel is open");
+}
+
+/// Publishes a message; resolves to what resolves once the queue has it.
+async fn send(
+    vhost: &Vhost,
+    queue: &str,
+    data: &[u8],
+    properties: BasicProperties,
+) -> PublisherConfirm {
     let options = BasicPublishOptions::default();
     let sent =
         vhost.amqp_channel.basic_publish("".into(), queue.into(), options, data, properties).await;
-    drop(sent.expect("the channel is open"));
+    sent.expect("the channel is open")
 }
 
 fn quorum() -> (&'static str, AMQPValue) {
@@ -214,9 +230,10 @@ async fn a_reload_under_load_repeats_loses_and_reorders_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crashed_broker_is_consumed_again() {
     let Some((broker, vhost)) = rough("source-crash").await else { return };
+    vhost.declare_queue("in", &[quorum()]).await;
+    put(&vhost, "in", 0, 3_000).await;
     let weir = start(&to_queue(&vhost, "")).await;
     running(&weir).await;
-    put(&vhost, "in", 0, 3_000).await;
     counter_reaches(&weir, "acknowledged", 500).await;
     broker.remember().await;
     broker.restart().await;
